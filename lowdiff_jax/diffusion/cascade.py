@@ -1,0 +1,118 @@
+"""The cascade: one denoiser, stage after stage, each twice the resolution."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lowdiff_jax.diffusion import noise, pyramid
+from lowdiff_jax.interfaces import Array, Condition, Denoiser, Sampler
+
+STARTS = ("noise", "handoff")
+
+
+class Stage(NamedTuple):
+  """How one resolution is sampled.
+
+  Attributes:
+    resolution: side of the image in pixels.
+    sigmas: [N+1] noise levels; the first one is where the stage starts.
+    sampler: one of `sampler.SAMPLERS`.
+    start: "noise": sigmas[0] eps; "handoff": up2(low_res) + sigmas[0] eps.
+    low_res_sigma: std of the noise added to the condition (Cascaded Diffusion,
+      arXiv 2106.15282, section 4.2, "conditioning augmentation").
+    guide: maps the denoiser to a guided one.
+  """
+
+  resolution: int
+  sigmas: np.ndarray
+  sampler: Sampler
+  start: str = "noise"
+  low_res_sigma: float = 0.0
+  guide: Callable[[Denoiser], Denoiser] = lambda denoise: denoise
+
+  @property
+  def nfe(self) -> int:
+    """Evaluations of the (guided) denoiser in this stage."""
+    return self.sampler.nfe(len(self.sigmas) - 1)
+
+
+def _sample_stage(
+  denoise, keys, stage, low_res, label, *, channels, upsample, trajectory
+):
+  """One stage; see `cascade`."""
+  low_key, start_key, step_key = jnp.moveaxis(
+    jax.vmap(lambda key: jax.random.split(key, 3))(keys), 1, 0
+  )
+  shape = (stage.resolution, stage.resolution, channels)
+  noisy = stage.sigmas[0] * noise.normal_per_image(start_key, shape)
+  cond = Condition(label=label)
+  if low_res is not None:
+    if stage.start == "handoff":
+      noisy = noisy + upsample(low_res)
+    blur = noise.normal_per_image(low_key, low_res.shape[1:])
+    cond = Condition(
+      label=label,
+      low_res=low_res + stage.low_res_sigma * blur,
+      low_res_sigma=jnp.full(keys.shape[0], stage.low_res_sigma),
+    )
+  return stage.sampler(
+    stage.guide(denoise),
+    step_key,
+    noisy,
+    stage.sigmas,
+    cond,
+    trajectory=trajectory,
+  )
+
+
+def cascade(
+  denoise: Denoiser,
+  keys: Array,
+  stages: Sequence[Stage],
+  *,
+  channels: int,
+  label: Array | None = None,
+  low_res: Array | None = None,
+  upsample: Callable[[Array], Array] = pyramid.upsample,
+  trajectory: bool = False,
+) -> tuple[tuple[Array, ...], tuple[Array | None, ...]]:
+  """Generates images, each stage conditioned on the one before.
+
+  A one-stage cascade is the plain sampler, so the single-resolution baseline
+  needs no other path; with `low_res` it is an upscaler.
+
+  Args:
+    denoise: the unified denoiser.
+    keys: [B] one key per image (`noise.image_keys`): image i depends on
+      keys[i] alone, and its noise in a stage on the stage's resolution.
+    stages: the stages, the lowest resolution first.
+    channels: of the image.
+    label: [B] classes, or None.
+    low_res: [B,h,w,C] images to start from, at half the resolution of the
+      first stage; None to generate from noise.
+    upsample: up2, the same that the denoiser uses.
+    trajectory: also return each stage's clean estimate at each step.
+
+  Returns:
+    The images of each stage, the lowest resolution first: [B,r_k,r_k,C]; and
+    the trajectories [N_k,B,r_k,r_k,C], or Nones.
+  """
+  images, trajectories = [], []
+  for stage in stages:
+    stage_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, stage.resolution)
+    low_res, estimates = _sample_stage(
+      denoise,
+      stage_keys,
+      stage,
+      low_res,
+      label,
+      channels=channels,
+      upsample=upsample,
+      trajectory=trajectory,
+    )
+    images.append(low_res)
+    trajectories.append(estimates)
+  return tuple(images), tuple(trajectories)

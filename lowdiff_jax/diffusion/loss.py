@@ -1,0 +1,183 @@
+"""The denoising loss, and the joint loss over all stages of a cascade."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from lowdiff_jax.diffusion import noise, pyramid
+from lowdiff_jax.interfaces import (
+  NO_LABEL,
+  Array,
+  Condition,
+  Denoiser,
+  Metrics,
+)
+
+
+class StageLoss(NamedTuple):
+  """How one resolution is trained.
+
+  Attributes:
+    resolution: side of the image in pixels.
+    images: how many images of each batch train this stage.
+    p_mean, p_std: ln(sigma) ~ N(p_mean, p_std^2).
+    weight: sigma [B] -> weight of the squared error [B]; EDM: 1/c_out^2.
+    scale: weight of this stage in the sum over stages.
+    max_low_res_sigma: noise on the condition has std U(0, max_low_res_sigma).
+  """
+
+  resolution: int
+  images: int
+  p_mean: float
+  p_std: float
+  weight: Callable[[Array], Array]
+  scale: float = 1.0
+  max_low_res_sigma: float = 0.0
+
+
+def denoising_loss(
+  denoise: Denoiser,
+  key: Array,
+  clean: Array,
+  cond: Condition,
+  *,
+  sigma: Array,
+  weight: Callable[[Array], Array],
+) -> Array:
+  """weight(sigma) |D(clean + sigma eps; sigma) - clean|^2, for each example.
+
+  EDM (arXiv 2206.00364, equation 2), as a mean over pixels and channels so that
+  resolutions compare.
+
+  Args:
+    denoise: the denoiser.
+    key: for eps.
+    clean: [B,H,W,C].
+    cond: the condition.
+    sigma: [B] noise levels.
+    weight: weight of a noise level.
+
+  Returns:
+    [B] losses, never averaged over the batch.
+  """
+  eps = jax.random.normal(key, clean.shape)
+  noisy = clean + sigma[:, None, None, None] * eps
+  error = jnp.square(denoise(noisy, sigma, cond) - clean)
+  return weight(sigma) * error.mean((1, 2, 3))
+
+
+def noisy_condition(
+  key: Array, low_res: Array | None, label: Array | None, max_sigma: float
+) -> Condition:
+  """The training condition: low_res + s eps with s ~ U(0, max_sigma).
+
+  Args:
+    key: for s and eps.
+    low_res: [B,h,w,C] clean image one resolution lower; None in stage 0.
+    label: [B] or None.
+    max_sigma: the largest std.
+
+  Returns:
+    The condition (Cascaded Diffusion, arXiv 2106.15282, section 4.2).
+  """
+  if low_res is None:
+    return Condition(label=label)
+  sigma_key, eps_key = jax.random.split(key)
+  sigma = max_sigma * jax.random.uniform(sigma_key, low_res.shape[:1])
+  eps = jax.random.normal(eps_key, low_res.shape)
+  low_res = low_res + sigma[:, None, None, None] * eps
+  return Condition(label=label, low_res=low_res, low_res_sigma=sigma)
+
+
+def cascade_loss(
+  denoise: Denoiser,
+  key: Array,
+  image: Array,
+  label: Array | None,
+  *,
+  stages: Sequence[StageLoss],
+  label_dropout: float = 0.0,
+) -> tuple[Array, Metrics]:
+  """Sum over the stages of scale_k times the mean denoising loss at stage k.
+
+  Args:
+    denoise: the unified denoiser in training mode.
+    key: a fresh key for each step.
+    image: [B,H,W,C] in [-1, 1], at the last stage's resolution.
+    label: [B] or None.
+    stages: the lowest resolution first; stage k > 0 is conditioned on the
+      image one resolution lower.
+    label_dropout: probability of training without the label, for guidance.
+
+  Returns:
+    The scalar loss and each stage's unscaled loss, "loss/<R>x<R>".
+  """
+  images = pyramid.pyramid(image, len(stages))
+  total, metrics = 0.0, {}
+  for k, stage in enumerate(stages):
+    keys = jax.random.split(jax.random.fold_in(key, stage.resolution), 4)
+    clean = images[k][: stage.images]
+    stage_label = None if label is None else label[: stage.images]
+    if stage_label is not None and label_dropout > 0:
+      drop = jax.random.bernoulli(keys[0], label_dropout, stage_label.shape)
+      stage_label = jnp.where(drop, NO_LABEL, stage_label)
+    loss = denoising_loss(
+      denoise,
+      keys[1],
+      clean,
+      noisy_condition(
+        keys[2],
+        images[k - 1][: stage.images] if k else None,
+        stage_label,
+        stage.max_low_res_sigma,
+      ),
+      sigma=noise.lognormal_sigmas(
+        keys[3], stage.images, stage.p_mean, stage.p_std
+      ),
+      weight=stage.weight,
+    ).mean()
+    total = total + stage.scale * loss
+    metrics[f"loss/{stage.resolution}x{stage.resolution}"] = loss
+  return total, {"loss": total, **metrics}
+
+
+def validation_loss(
+  denoise: Denoiser,
+  key: Array,
+  image: Array,
+  label: Array | None,
+  *,
+  stages: Sequence[StageLoss],
+  levels: int = 5,
+) -> Metrics:
+  """The loss at fixed noise levels, which no sampling of sigma blurs.
+
+  Args:
+    denoise: the unified denoiser.
+    key: fixed, so that values compare over training.
+    image: [B,H,W,C] held-out images in [-1, 1].
+    label: [B] or None.
+    stages: as in training; the condition's noise is drawn as in training.
+    levels: how many quantiles of each stage's noise distribution.
+
+  Returns:
+    "validation/<R>x<R>/sigma_<level>" for each stage and level.
+  """
+  images = pyramid.pyramid(image, len(stages))
+  metrics = {}
+  for k, stage in enumerate(stages):
+    eps_key, cond_key = jax.random.split(
+      jax.random.fold_in(key, stage.resolution)
+    )
+    low_res = images[k - 1] if k else None
+    cond = noisy_condition(cond_key, low_res, label, stage.max_low_res_sigma)
+    for level in noise.lognormal_quantiles(levels, stage.p_mean, stage.p_std):
+      sigma = jnp.full(image.shape[0], level)
+      loss = denoising_loss(
+        denoise, eps_key, images[k], cond, sigma=sigma, weight=stage.weight
+      )
+      name = f"{stage.resolution}x{stage.resolution}/sigma_{level:.3g}"
+      metrics[f"validation/{name}"] = loss.mean()
+  return metrics

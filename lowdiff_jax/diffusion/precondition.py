@@ -1,0 +1,27 @@
+"""How a network F becomes a denoiser D; see `interfaces.Preconditioning`."""
+
+import jax.numpy as jnp
+
+from lowdiff_jax.interfaces import Array, Preconditioning
+
+
+def edm(sigma: Array, *, sigma_data: float) -> Preconditioning:
+  """EDM's preconditioning (arXiv 2206.00364, table 1).
+
+  Network input and training target have unit variance at every sigma when the
+  data has standard deviation sigma_data.
+
+  Args:
+    sigma: noise levels, any shape, > 0 (0 only where c_noise is not used).
+    sigma_data: standard deviation of the clean images.
+
+  Returns:
+    The four coefficients, each of sigma's shape.
+  """
+  variance = sigma**2 + sigma_data**2
+  return Preconditioning(
+    c_skip=sigma_data**2 / variance,
+    c_out=sigma * sigma_data / jnp.sqrt(variance),
+    c_in=1 / jnp.sqrt(variance),
+    c_noise=jnp.log(sigma) / 4,
+  )

@@ -1,0 +1,48 @@
+"""The pyramid of resolutions: how a stage's image comes from its neighbour."""
+
+import jax
+import jax.numpy as jnp
+
+from lowdiff_jax.interfaces import Array
+
+UPSAMPLERS = ("nearest", "bilinear", "bicubic")
+
+
+def downsample(image: Array) -> Array:
+  """Halves the resolution by the mean of 2x2 pixels.
+
+  Averaging divides the std of independent noise by 2, so the information level
+  of noise sigma at H x W is that of sigma/2 at H/2 x W/2.
+
+  Args:
+    image: [B,H,W,C] with even H and W.
+
+  Returns:
+    [B,H/2,W/2,C].
+  """
+  b, h, w, c = image.shape
+  return image.reshape(b, h // 2, 2, w // 2, 2, c).mean((2, 4))
+
+
+def upsample(image: Array, method: str = "nearest") -> Array:
+  """Doubles the resolution: [B,H,W,C] -> [B,2H,2W,C].
+
+  Args:
+    image: [B,H,W,C].
+    method: one of `UPSAMPLERS`.
+
+  Returns:
+    [B,2H,2W,C].
+  """
+  b, h, w, c = image.shape
+  if method == "nearest":
+    return jnp.repeat(jnp.repeat(image, 2, 1), 2, 2)
+  return jax.image.resize(image, (b, 2 * h, 2 * w, c), method)
+
+
+def pyramid(image: Array, levels: int) -> tuple[Array, ...]:
+  """The image at `levels` resolutions, the lowest first."""
+  images = [image]
+  for _ in range(levels - 1):
+    images.append(downsample(images[-1]))
+  return tuple(reversed(images))

@@ -1,0 +1,180 @@
+"""Samplers: from noise to image along a grid of noise levels.
+
+They solve the probability flow dx/dsigma = (x - D(x; sigma)) / sigma (EDM,
+arXiv 2206.00364, equation 3). Each is one `lax.scan` that carries no more than
+it must, and ends outside of the scan: the last step to sigma = 0 is D itself.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lowdiff_jax.diffusion import noise
+from lowdiff_jax.interfaces import Array, Condition, Denoiser
+
+
+def _integrate(step, carry, per_step, denoise, sigma_last, cond, trajectory):
+  """Scans `step` over `per_step`, then denoises once at sigma_last."""
+
+  def body(carry, inputs):
+    carry, clean = step(carry, inputs)
+    return carry, clean if trajectory else None
+
+  carry, estimates = jax.lax.scan(body, carry, per_step)
+  noisy = carry[0]
+  clean = denoise(noisy, jnp.full(noisy.shape[0], sigma_last), cond)
+  if trajectory:
+    estimates = jnp.concatenate([estimates, clean[None]])
+  return clean, estimates
+
+
+def _level(sigma: Array, noisy: Array) -> Array:
+  return jnp.full(noisy.shape[0], sigma)
+
+
+def euler(
+  denoise: Denoiser,
+  keys: Array,
+  noisy: Array,
+  sigmas: Array,
+  cond: Condition,
+  *,
+  trajectory: bool = False,
+) -> tuple[Array, Array | None]:
+  """Euler's method, order 1; see `interfaces.Sampler`."""
+  del keys
+  sigmas = jnp.asarray(sigmas, jnp.float32)
+
+  def step(carry, levels):
+    (x,), (sigma, sigma_next) = carry, levels
+    clean = denoise(x, _level(sigma, x), cond)
+    return (x + (sigma_next - sigma) / sigma * (x - clean),), clean
+
+  pairs = (sigmas[:-2], sigmas[1:-1])
+  return _integrate(
+    step, (noisy,), pairs, denoise, sigmas[-2], cond, trajectory
+  )
+
+
+def heun(
+  denoise: Denoiser,
+  keys: Array,
+  noisy: Array,
+  sigmas: Array,
+  cond: Condition,
+  *,
+  trajectory: bool = False,
+  churn: float = 0.0,
+  churn_min: float = 0.0,
+  churn_max: float = np.inf,
+  churn_noise: float = 1.0,
+) -> tuple[Array, Array | None]:
+  """Heun's method, order 2, with EDM's churn (algorithm 2).
+
+  A step first raises the noise level to sigma (1 + gamma), with
+  gamma = min(churn / N, sqrt(2) - 1) where churn_min <= sigma <= churn_max.
+
+  Args:
+    denoise: see `interfaces.Sampler`, like all up to `trajectory`.
+    keys: [B].
+    noisy: [B,H,W,C].
+    sigmas: [N+1].
+    cond: the condition.
+    trajectory: whether to return the estimates as well.
+    churn: S_churn; 0 is the deterministic sampler.
+    churn_min: S_tmin.
+    churn_max: S_tmax.
+    churn_noise: S_noise, the std of the added noise.
+
+  Returns:
+    See `interfaces.Sampler`.
+  """
+  sigmas = jnp.asarray(sigmas, jnp.float32)
+  num_steps = sigmas.shape[0] - 1
+  gamma = jnp.where(
+    (churn_min <= sigmas) & (sigmas <= churn_max),
+    min(churn / num_steps, np.sqrt(2) - 1),
+    0.0,
+  )
+
+  def stir(x, index, sigma, sigma_hat):
+    if churn == 0:
+      return x
+    step_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, index)
+    fresh = noise.normal_per_image(step_keys, x.shape[1:])
+    added = jnp.sqrt(jnp.maximum(sigma_hat**2 - sigma**2, 0))
+    return x + churn_noise * added * fresh
+
+  def step(carry, inputs):
+    (x,), (index, sigma, sigma_next, gamma) = carry, inputs
+    sigma_hat = sigma * (1 + gamma)
+    x = stir(x, index, sigma, sigma_hat)
+    clean = denoise(x, _level(sigma_hat, x), cond)
+    slope = (x - clean) / sigma_hat
+    x_next = x + (sigma_next - sigma_hat) * slope
+    clean = denoise(x_next, _level(sigma_next, x), cond)
+    slope_next = (x_next - clean) / sigma_next
+    x = x + (sigma_next - sigma_hat) * (slope + slope_next) / 2
+    return (x,), clean
+
+  indices = jnp.arange(num_steps - 1)
+  per_step = (indices, sigmas[:-2], sigmas[1:-1], gamma[:-2])
+  # The last step may churn too.
+  last_hat = sigmas[-2] * (1 + gamma[-2])
+
+  def denoise_last(x, sigma, cond):
+    x = stir(x, num_steps - 1, sigmas[-2], last_hat)
+    return denoise(x, sigma, cond)
+
+  return _integrate(
+    step, (noisy,), per_step, denoise_last, last_hat, cond, trajectory
+  )
+
+
+def dpmpp_2m(
+  denoise: Denoiser,
+  keys: Array,
+  noisy: Array,
+  sigmas: Array,
+  cond: Condition,
+  *,
+  trajectory: bool = False,
+) -> tuple[Array, Array | None]:
+  """DPM-Solver++(2M), order 2 at one evaluation a step.
+
+  With lambda = -ln(sigma), h_i = lambda_{i+1} - lambda_i and w = h_i/(2h_{i-1})
+  (arXiv 2211.01095, algorithm 2, for alpha = 1):
+    x_{i+1} = sigma_{i+1}/sigma_i x_i + (1 - e^{-h_i}) ((1 + w) D_i - w D_{i-1});
+  the first step, and the last one, are of first order: w = 0.
+
+  Args and Returns: see `interfaces.Sampler`.
+  """
+  del keys
+  sigmas = jnp.asarray(sigmas, jnp.float32)
+  h = jnp.diff(-jnp.log(sigmas[:-1]))
+  w = jnp.concatenate([jnp.zeros(min(1, h.size)), h[1:] / (2 * h[:-1])])
+
+  def step(carry, inputs):
+    (x, clean_before), (sigma, h, w) = carry, inputs
+    clean = denoise(x, _level(sigma, x), cond)
+    target = (1 + w) * clean - w * clean_before
+    return (jnp.exp(-h) * x - jnp.expm1(-h) * target, clean), clean
+
+  carry = (noisy, jnp.zeros_like(noisy))
+  per_step = (sigmas[:-2], h, w)
+  return _integrate(
+    step, carry, per_step, denoise, sigmas[-2], cond, trajectory
+  )
+
+
+euler.nfe = lambda num_steps: num_steps
+heun.nfe = lambda num_steps: 2 * num_steps - 1
+dpmpp_2m.nfe = lambda num_steps: num_steps
+
+SAMPLERS: dict[str, Callable] = {
+  "euler": euler,
+  "heun": heun,
+  "dpmpp_2m": dpmpp_2m,
+}

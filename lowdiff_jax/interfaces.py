@@ -1,0 +1,133 @@
+"""What the parts say to each other: names, shapes, units.
+
+B is the batch, images are NHWC float32 in [-1, 1] (or normalised latents),
+and sigma is the noise's standard deviation in the units of the image.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+import jax
+import numpy as np
+
+Array = jax.Array
+
+# The label of an image that is denoised without its class.
+NO_LABEL = -1
+
+
+class UserError(ValueError):
+  """A mistake of the user's; its text is one line and says the way out."""
+
+
+class Condition(NamedTuple):
+  """What a denoiser is told besides the noisy image.
+
+  Attributes:
+    label: [B] int32 class, `NO_LABEL` for none; None for unlabelled data.
+    low_res: [B, H/2, W/2, C], the next lower resolution; None in stage 0.
+    low_res_sigma: [B], std of the noise that was added to `low_res`.
+  """
+
+  label: Array | None = None
+  low_res: Array | None = None
+  low_res_sigma: Array | None = None
+
+
+# (noisy [B,H,W,C], sigma [B], condition) -> clean estimate [B,H,W,C], float32.
+Denoiser = Callable[[Array, Array, Condition], Array]
+
+
+class Preconditioning(NamedTuple):
+  """D(x; sigma) = c_skip x + c_out F(c_in x; c_noise), each of sigma's shape.
+
+  EDM (arXiv 2206.00364), equation 7.
+  """
+
+  c_skip: Array
+  c_out: Array
+  c_in: Array
+  c_noise: Array
+
+
+class Sampler(Protocol):
+  """Integrates from noise level sigmas[0] to sigmas[-1] = 0.
+
+  Attributes:
+    nfe: evaluations of the denoiser that a number of steps takes.
+  """
+
+  nfe: Callable[[int], int]
+
+  def __call__(
+    self,
+    denoise: Denoiser,
+    keys: Array,
+    noisy: Array,
+    sigmas: Array,
+    cond: Condition,
+    *,
+    trajectory: bool = False,
+  ) -> tuple[Array, Array | None]:
+    """Denoises a batch.
+
+    Args:
+      denoise: the denoiser.
+      keys: [B] one key per image, for samplers that add noise.
+      noisy: [B,H,W,C] images at noise level sigmas[0].
+      sigmas: [N+1] strictly decreasing noise levels, the last one 0.
+      cond: what the denoiser is told.
+      trajectory: also return the clean estimate at each step.
+
+    Returns:
+      Images [B,H,W,C], and the estimates [N,B,H,W,C] or None.
+    """
+
+
+class Batch(NamedTuple):
+  """image: [B,H,W,C] uint8; label: [B] int32, `NO_LABEL` without classes."""
+
+  image: Array
+  label: Array
+
+
+class ImageSpec(NamedTuple):
+  """What a model must know of its data; num_classes is 0 without labels."""
+
+  resolution: int
+  channels: int
+  num_classes: int
+
+
+class ImageSource(Protocol):
+  """Random access to the images of one split, all of one size."""
+
+  spec: ImageSpec
+  class_names: Sequence[str]
+
+  def __len__(self) -> int: ...
+
+  def read(self, indices: Sequence[int]) -> Batch:
+    """Returns the images [N,H,W,C] uint8 and labels [N] int32 of indices."""
+
+
+# Names to numbers; a name's slashes group it, as in "loss/8x8".
+Metrics = dict[str, float | Array]
+
+
+class Score(NamedTuple):
+  """One evaluator's verdict on a set of images.
+
+  Attributes:
+    values: the figures of the generated images.
+    reference: the same figures for real images that were not trained on.
+    protocol: how the evaluator measured.
+  """
+
+  values: dict[str, float]
+  reference: dict[str, float]
+  protocol: dict[str, object]
+
+
+# (images [N,H,W,C] uint8, labels [N]) -> Score.
+Evaluator = Callable[[np.ndarray, np.ndarray], Score]
