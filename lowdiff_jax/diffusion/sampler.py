@@ -144,9 +144,9 @@ def dpmpp_2m(
 ) -> tuple[Array, Array | None]:
   """DPM-Solver++(2M), order 2 at one evaluation a step.
 
-  With lambda = -ln(sigma), h_i = lambda_{i+1} - lambda_i and w = h_i/(2h_{i-1})
+  With h_i = ln(sigma_i / sigma_{i+1}) and w = h_i / (2 h_{i-1})
   (arXiv 2211.01095, algorithm 2, for alpha = 1):
-    x_{i+1} = sigma_{i+1}/sigma_i x_i + (1 - e^{-h_i}) ((1 + w) D_i - w D_{i-1});
+    x_{i+1} = e^{-h_i} x_i + (1 - e^{-h_i}) ((1 + w) D_i - w D_{i-1});
   the first step, and the last one, are of first order: w = 0.
 
   Args and Returns: see `interfaces.Sampler`.

@@ -70,9 +70,7 @@ class UNetBlock(nn.Module):
     h = h + shift[:, None, None, :].astype(h.dtype)
     h = jax.nn.silu(layers.group_norm(self.features, "norm1")(h))
     h = nn.Dropout(self.dropout, deterministic=not train)(h)
-    h = layers.conv(
-      self.features, gain=1e-5, dtype=self.dtype, name="conv1"
-    )(h)
+    h = layers.conv(self.features, gain=1e-5, dtype=self.dtype, name="conv1")(h)
     skip = resample(x)
     if channels != self.features or self.resample:
       skip = layers.conv(self.features, 1, dtype=self.dtype, name="skip")(skip)
@@ -155,7 +153,10 @@ class UNet(nn.Module):
     side = self._side(first)
     x = layers.group_norm(x.shape[-1], f"dec_{side}_aux_norm")(x)
     head = layers.conv(
-      self.out_channels, gain=1e-5, dtype=self.dtype, name=f"dec_{side}_aux_conv"
+      self.out_channels,
+      gain=1e-5,
+      dtype=self.dtype,
+      name=f"dec_{side}_aux_conv",
     )
     return head(jax.nn.silu(x)).astype(jnp.float32)
 

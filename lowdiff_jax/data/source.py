@@ -1,0 +1,42 @@
+"""Where images come from: `tfds:<name>` or `folder:<path>`."""
+
+from pathlib import Path
+
+from lowdiff_jax.data.folder import open_folder
+from lowdiff_jax.data.images import Images, ImagesInMemory, in_memory
+from lowdiff_jax.data.tfds_set import open_tfds
+from lowdiff_jax.interfaces import UserError
+
+
+def open_splits(
+  name: str, *, resolution: int, crop: str = "none", data_dir: str = ""
+) -> tuple[Images | ImagesInMemory, Images | ImagesInMemory]:
+  """Opens the training images and the held-out ones.
+
+  A TFDS set gives its splits "train" and "test" (or "validation"); where there
+  is but one split, as in a folder, every tenth image is held out.
+
+  Args:
+    name: "tfds:<name>" of any set with a feature "image" and, if it has
+      classes, "label"; or "folder:<path>" of PNG, JPEG, WebP or BMP files, in
+      one subfolder for each class if there are classes.
+    resolution: side of the images to return.
+    crop: one of `CROPS`.
+    data_dir: where TFDS keeps its sets; "" for its own default.
+
+  Returns:
+    (train, test).
+
+  Raises:
+    UserError: what is missing, or which image does not fit.
+  """
+  kind, _, place = name.partition(":")
+  if kind == "tfds" and place:
+    splits = open_tfds(place, resolution, crop, data_dir)
+  elif kind == "folder" and place:
+    splits = open_folder(Path(place).expanduser(), resolution, crop)
+  else:
+    raise UserError(
+      f"config.data.source = {name!r}: expected tfds:<name> or folder:<path>"
+    )
+  return tuple(in_memory(images) for images in splits)

@@ -1,0 +1,76 @@
+"""Any TFDS set with a feature "image" and, if it has classes, "label".
+
+Sets are prepared as array_record: random access, and no TensorFlow needed.
+"""
+
+import numpy as np
+import tensorflow_datasets as tfds
+from PIL import Image
+
+from lowdiff_jax.data import digits  # noqa: F401 (registers the builder)
+from lowdiff_jax.data.images import Images, fit, hold_out
+from lowdiff_jax.interfaces import NO_LABEL, ImageSpec, UserError
+
+
+def open_tfds(
+  name: str, resolution: int, crop: str, data_dir: str
+) -> tuple[Images, Images]:
+  builder = _prepare(name, data_dir)
+  features = builder.info.features
+  if "image" not in features:
+    raise UserError(
+      f"config.data.source = 'tfds:{name}': the set has no feature 'image', "
+      f"only {', '.join(features)}"
+    )
+  names = ()
+  if isinstance(dict(features).get("label"), tfds.features.ClassLabel):
+    names = tuple(features["label"].names)
+  channels = features["image"].shape[-1] or 3
+  spec = ImageSpec(resolution, channels, len(names))
+
+  def images(records, picks):
+    def decode(i):
+      record = records[picks[i]]
+      pixels = record["image"]
+      picture = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
+      picture = fit(picture, resolution, crop, f"tfds:{name}: image {picks[i]}")
+      label = record["label"] if names else NO_LABEL
+      return np.asarray(picture).reshape(
+        resolution, resolution, channels
+      ), label
+
+    return Images(spec, names, len(picks), decode)
+
+  splits = builder.info.splits
+  train = builder.as_data_source("train")
+  for held_out in ("test", "validation"):
+    if held_out in splits:
+      test = builder.as_data_source(held_out)
+      return images(train, range(len(train))), images(test, range(len(test)))
+  return tuple(images(train, picks) for picks in hold_out(len(train)))
+
+
+def _prepare(name, data_dir):
+  """The builder of a set that is ready to be read."""
+  try:
+    builder = tfds.builder(
+      name, data_dir=data_dir or None, file_format="array_record"
+    )
+  except tfds.core.DatasetNotFoundError:
+    raise UserError(
+      f"config.data.source = 'tfds:{name}': TFDS knows no set of that name; "
+      "see https://www.tensorflow.org/datasets/catalog"
+    ) from None
+  if not builder.is_prepared():
+    try:
+      builder.download_and_prepare(file_format="array_record")
+    except Exception as error:  # TFDS lets through whatever went wrong below.
+      # Another process of this run may have been faster.
+      if not builder.is_prepared():
+        reason = str(error).strip().split("\n")[0]
+        raise UserError(
+          f"config.data.source = 'tfds:{name}': could not be prepared in "
+          f"{builder.data_dir} ({type(error).__name__}: {reason}); prepare it "
+          "where there is a network and set --config.data.dir"
+        ) from error
+  return builder

@@ -1,0 +1,166 @@
+"""Checkpoints: Orbax, with the shapes checked before and the bytes after.
+
+A checkpoint has three items: `state`, `ema` (all that sampling needs) and
+`meta` (JSON: the shapes and what the caller adds). Orbax commits a checkpoint by
+renaming its folder, so a killed write leaves nothing that looks complete; it
+does not notice damaged bytes, so a manifest of sha256 sums lies beside.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from absl import logging
+
+from lowdiff_jax.interfaces import UserError
+from lowdiff_jax.train.state import TrainState
+
+MANIFEST = "manifest.json"
+
+
+class Checkpoints:
+  """The checkpoints of one run, each named after its step."""
+
+  def __init__(self, directory: Path, *, keep: int = 2, create: bool = True):
+    self._directory = Path(directory).absolute()
+    if not create and not self._directory.is_dir():
+      raise UserError(
+        f"no checkpoint in {self._directory}: train first, or set --workdir"
+      )
+    options = ocp.CheckpointManagerOptions(
+      max_to_keep=keep,
+      create=create,
+      cleanup_tmp_directories=create,
+      async_options=ocp.AsyncOptions(
+        post_finalization_callback=self._write_manifests
+      ),
+    )
+    self._manager = ocp.CheckpointManager(self._directory, options=options)
+
+  def latest_step(self) -> int | None:
+    """The newest complete checkpoint."""
+    return self._manager.latest_step()
+
+  def save(self, state: TrainState, meta: dict[str, Any]) -> None:
+    """Starts writing a checkpoint; returns before it is on disk."""
+    step = int(state.step)
+    if step == self.latest_step():
+      return
+    meta = {**meta, "shapes": _shapes(state.params)}
+    self._manager.save(
+      step,
+      args=ocp.args.Composite(
+        state=ocp.args.StandardSave(state._replace(ema_params=None)),
+        ema=ocp.args.StandardSave(state.ema_params),
+        meta=ocp.args.JsonSave(meta),
+      ),
+    )
+
+  def meta(self, step: int | None = None) -> dict[str, Any]:
+    """What `save` was given, of the newest checkpoint or that of `step`."""
+    step = self._existing(step)
+    args = ocp.args.Composite(meta=ocp.args.JsonRestore())
+    return self._manager.restore(step, args=args)["meta"]
+
+  def restore(self, target: TrainState) -> TrainState:
+    """The newest checkpoint.
+
+    Args:
+      target: shapes and shardings to restore onto (`jax.ShapeDtypeStruct`).
+
+    Returns:
+      The state.
+
+    Raises:
+      UserError: there is none, it is damaged, or of another architecture.
+    """
+    step = self._checked(None, target.params)
+    restored = self._manager.restore(
+      step,
+      args=ocp.args.Composite(
+        state=ocp.args.StandardRestore(target._replace(ema_params=None)),
+        ema=ocp.args.StandardRestore(target.ema_params),
+      ),
+    )
+    return restored["state"]._replace(ema_params=restored["ema"])
+
+  def restore_ema(self, target: Any, step: int | None = None) -> Any:
+    """The averaged parameters alone; see `restore`."""
+    step = self._checked(step, target)
+    args = ocp.args.Composite(ema=ocp.args.StandardRestore(target))
+    return self._manager.restore(step, args=args)["ema"]
+
+  def close(self) -> None:
+    """Waits until everything is on disk."""
+    self._manager.wait_until_finished()
+    self._manager.close()
+
+  def _existing(self, step):
+    steps = self._manager.all_steps()
+    if not steps:
+      raise UserError(
+        f"no checkpoint in {self._directory}: train first, or set --workdir"
+      )
+    if step is not None and step not in steps:
+      raise UserError(
+        f"no checkpoint of step {step} in {self._directory}, only of "
+        f"{', '.join(map(str, sorted(steps)))}"
+      )
+    return max(steps) if step is None else step
+
+  def _checked(self, step, params):
+    """The step to restore, once its bytes and shapes are known to be right."""
+    step = self._existing(step)
+    self._verify(self._directory / str(step))
+    there, here = self.meta(step)["shapes"], _shapes(params)
+    for name in sorted(there.keys() | here.keys()):
+      if there.get(name) != here.get(name):
+        raise UserError(
+          f"checkpoint {self._directory / str(step)} is of another "
+          f"architecture: {name} is {there.get(name, 'absent')} there and "
+          f"{here.get(name, 'absent')} here; use the config it was trained "
+          "with, or another --workdir"
+        )
+    return step
+
+  def _verify(self, folder):
+    manifest = folder / MANIFEST
+    if not manifest.exists():
+      logging.warning("%s has no manifest: its bytes are not checked", folder)
+      return
+    for name, digest in json.loads(manifest.read_text()).items():
+      file = folder / name
+      if not file.exists() or _sha256(file) != digest:
+        raise UserError(
+          f"{file} is damaged; delete {folder} to go on from the checkpoint "
+          "before it"
+        )
+
+  def _write_manifests(self):
+    if jax.process_index() != 0:
+      return
+    for folder in self._directory.iterdir():
+      manifest = folder / MANIFEST
+      if not folder.name.isdigit() or manifest.exists():
+        continue
+      files = sorted(path for path in folder.rglob("*") if path.is_file())
+      sums = {str(path.relative_to(folder)): _sha256(path) for path in files}
+      temporary = folder.with_suffix(".manifest")
+      temporary.write_text(json.dumps(sums, indent=1))
+      temporary.replace(manifest)
+
+
+def _shapes(params):
+  leaves = jax.tree_util.tree_leaves_with_path(params)
+  return {
+    jax.tree_util.keystr(path, simple=True, separator="/"): list(leaf.shape)
+    for path, leaf in leaves
+  }
+
+
+def _sha256(path):
+  with path.open("rb") as file:
+    return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,158 @@
+"""The training loop: steps, logs, evaluations, checkpoints, interruptions."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from tqdm import tqdm
+
+from lowdiff_jax.interfaces import Array, Batch, Metrics, UserError
+from lowdiff_jax.train.checkpoint import Checkpoints
+from lowdiff_jax.train.state import TrainState
+from lowdiff_jax.train.step import TrainStep
+
+
+class StopSignal:
+  """Turns SIGTERM and Ctrl-C into a flag; a second one acts at once."""
+
+  def __enter__(self) -> "StopSignal":
+    self.number = 0
+    self._before = {
+      number: signal.signal(number, self._receive)
+      for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    return self
+
+  def __exit__(self, *unused: Any) -> None:
+    for number, handler in self._before.items():
+      signal.signal(number, handler)
+
+  def _receive(self, number: int, frame: Any) -> None:
+    del frame
+    self.number = number
+    for number, handler in self._before.items():
+      signal.signal(number, handler)
+
+  def agreed(self, step: int) -> bool:
+    """Whether to stop after `step`; the same answer in all processes."""
+    if jax.process_count() > 1:
+      return multihost_utils.reached_preemption_sync_point(step)
+    return self.number != 0
+
+
+def train(
+  state: TrainState,
+  *,
+  train_step: TrainStep,
+  batches: Callable[[int], Iterator[Batch]],
+  key: Array,
+  num_steps: int,
+  log_every: int,
+  evaluate_every: int,
+  checkpoint_every: int,
+  checkpoints: Checkpoints,
+  meta: dict[str, Any],
+  writer: Any,
+  evaluate: Callable[[TrainState], Metrics],
+) -> TrainState:
+  """Trains until num_steps have been taken.
+
+  Args:
+    state: where to start; donated.
+    train_step: jitted, with the state donated.
+    batches: step -> iterator over the global batches from that step on.
+    key: of the run; step k uses fold_in(key, k).
+    num_steps: when to stop.
+    log_every: steps between two lines of metrics.
+    evaluate_every: steps between two calls of `evaluate`.
+    checkpoint_every: steps between two checkpoints.
+    checkpoints: where to save.
+    meta: saved with each checkpoint.
+    writer: `metrics.MetricWriter`.
+    evaluate: state -> metrics to log; writes its own pictures.
+
+  Returns:
+    The last state, which is saved.
+
+  Raises:
+    UserError: a loss was not finite; the last good checkpoint is kept.
+    SystemExit: SIGTERM or Ctrl-C, once the state is saved.
+  """
+  step, batch_size = int(state.step), None
+  pending: list[Metrics] = []
+  data = batches(step)
+  progress, since = None, time.perf_counter()
+  with StopSignal() as stop:
+    while step < num_steps:
+      batch = next(data)
+      if progress is None:
+        batch_size = batch.label.shape[0]
+        progress = _progress_bar(step, num_steps, batch_size)
+      state, metrics = train_step(state, key, batch)
+      step += 1
+      progress.update(batch_size)
+      pending.append(metrics)
+      last = step == num_steps
+      stopping = stop.agreed(step)
+      if last or stopping or step % log_every == 0:
+        means = _finite_means(pending, step, checkpoints)
+        seconds = time.perf_counter() - since
+        writer.write_scalars(
+          step,
+          {
+            "images": step * batch_size,
+            **means,
+            "images_per_second": len(pending) * batch_size / seconds,
+          },
+        )
+        progress.set_postfix_str(f"loss {means['loss']:.4f}")
+        pending, since = [], time.perf_counter()
+      if last or stopping or step % checkpoint_every == 0:
+        _finite_means(pending, step, checkpoints)
+        checkpoints.save(state, meta)
+      if stopping and not last:
+        progress.close()
+        checkpoints.close()
+        writer.close()
+        print(f"stopped at step {step} and saved; the same command goes on")
+        raise SystemExit(128 + (stop.number or signal.SIGTERM))
+      if last or step % evaluate_every == 0:
+        writer.write_scalars(step, evaluate(state))
+        since = time.perf_counter()
+  if progress is not None:
+    progress.close()
+  return state
+
+
+def _progress_bar(step, num_steps, batch_size):
+  return tqdm(
+    total=num_steps * batch_size,
+    initial=step * batch_size,
+    unit="img",
+    unit_scale=True,
+    disable=jax.process_index() != 0,
+    desc="train",
+  )
+
+
+def _finite_means(pending, last_step, checkpoints):
+  """Means of the metrics since the last log; raises if a loss is not finite."""
+  pending = jax.device_get(pending)
+  for i, metrics in enumerate(pending):
+    if not np.isfinite(metrics["loss"]):
+      step = last_step - len(pending) + i + 1
+      good = checkpoints.latest_step()
+      kept = "no checkpoint yet" if good is None else f"step {good} is kept"
+      checkpoints.close()
+      raise UserError(
+        f"the loss is not finite at step {step} ({kept}): lower "
+        "config.optimizer.learning_rate or config.optimizer.clip_norm"
+      )
+  return {
+    name: np.mean([metrics[name] for metrics in pending])
+    for name in (pending[0] if pending else ())
+  }

@@ -1,0 +1,59 @@
+"""One training step of all stages."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from lowdiff_jax.interfaces import Array, Batch, Metrics
+from lowdiff_jax.train import ema
+from lowdiff_jax.train.state import TrainState
+
+LossFn = Callable[[Any, Array, Batch], tuple[Array, Metrics]]
+TrainStep = Callable[[TrainState, Array, Batch], tuple[TrainState, Metrics]]
+
+
+def make_train_step(
+  loss_fn: LossFn,
+  optimizer: optax.GradientTransformation,
+  *,
+  ema_half_life: float,
+  ema_ramp: float,
+) -> TrainStep:
+  """Builds the step; jit it with the state donated.
+
+  Args:
+    loss_fn: (params, key, batch) -> (loss, metrics).
+    optimizer: applied to the gradient of the loss.
+    ema_half_life: in images.
+    ema_ramp: see `ema.decay`.
+
+  Returns:
+    (state, key, batch) -> (state, metrics); the step's randomness is a function
+    of (key, state.step).
+  """
+
+  def train_step(
+    state: TrainState, key: Array, batch: Batch
+  ) -> tuple[TrainState, Metrics]:
+    batch_size = batch.label.shape[0]
+    step_key = jax.random.fold_in(key, state.step)
+    grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
+    (_, metrics), grads = grad_fn(state.params, step_key, batch)
+    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    kept = ema.decay(
+      state.images_seen, batch_size, half_life=ema_half_life, ramp=ema_ramp
+    )
+    state = TrainState(
+      step=state.step + 1,
+      images_seen=state.images_seen + jnp.uint32(batch_size),
+      params=params,
+      ema_params=ema.update(state.ema_params, params, kept),
+      opt_state=opt_state,
+    )
+    return state, {**metrics, "grad_norm": optax.global_norm(grads)}
+
+  return train_step
