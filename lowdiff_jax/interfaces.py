@@ -51,13 +51,7 @@ class Preconditioning(NamedTuple):
 
 
 class Sampler(Protocol):
-  """Integrates from noise level sigmas[0] to sigmas[-1] = 0.
-
-  Attributes:
-    nfe: evaluations of the denoiser that a number of steps takes.
-  """
-
-  nfe: Callable[[int], int]
+  """Integrates from noise level sigmas[0] to sigmas[-1] = 0."""
 
   def __call__(
     self,

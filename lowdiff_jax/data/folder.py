@@ -1,5 +1,6 @@
 """A folder of the user's own pictures; a subfolder for each class, if any."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,7 @@ def open_folder(
   """Train and test images of a folder; unreadable files are named and left."""
   if not root.is_dir():
     raise UserError(f"config.data.source: there is no folder {root}")
-  files = sorted(
-    path for path in root.rglob("*") if path.suffix.lower() in EXTENSIONS
-  )
+  files = _files(root)
   if not files:
     raise UserError(
       f"config.data.source: no image in {root} ({' '.join(EXTENSIONS)})"
@@ -34,7 +33,7 @@ def open_folder(
       f"config.data.source: {root} holds images both in subfolders (classes) "
       "and beside them; move them into one or the other"
     )
-  files, channels = _readable(files, resolution, crop)
+  files, channels = _survey(files, resolution, crop)
   if len(files) < 2:
     raise UserError(
       f"config.data.source: fewer than 2 readable images in {root}"
@@ -44,42 +43,95 @@ def open_folder(
   def images(picks):
     def decode(i):
       path = files[picks[i]]
-      picture = Image.open(path).convert("L" if channels == 1 else "RGB")
-      picture = fit(picture, resolution, crop, str(path))
+      picture = fit(Image.open(path), resolution, crop, str(path))
       label = NO_LABEL
       if names:
         label = names.index(path.relative_to(root).parts[0])
-      return np.asarray(picture).reshape(
-        resolution, resolution, channels
-      ), label
+      return _pixels(picture, channels), label
 
     return Images(spec, names, len(picks), decode)
 
   return tuple(images(picks) for picks in hold_out(len(files)))
 
 
-def _readable(files, resolution, crop):
-  """The files that decode and their number of channels."""
-  readable, grey = [], True
-  first = None
-  for path in files:
-    try:
-      with Image.open(path) as picture:
-        picture.load()
-        size, mode = picture.size, picture.mode
-        fit(picture, resolution, crop, str(path))
-    except UserError:
-      raise
-    except (OSError, SyntaxError, ValueError) as error:
-      logging.warning("skipped the unreadable image %s (%s)", path, error)
-      continue
-    first = first or (path, size)
-    if crop == "none" and size != first[1]:
+def read_small_images(
+  path: Path, sides: Sequence[int], channels: int
+) -> tuple[list[str], np.ndarray]:
+  """Images to be upscaled.
+
+  Args:
+    path: a file, or a folder of files.
+    sides: the resolutions that are accepted.
+    channels: 1 or 3.
+
+  Returns:
+    Their names without ending, and the images [N,side,side,channels] uint8.
+
+  Raises:
+    UserError: nothing readable, or sizes that are not among `sides` or differ.
+  """
+  path = path.expanduser()
+  if not path.exists():
+    raise UserError(f"config.upscale.input: there is no {path}")
+  files = _files(path) if path.is_dir() else [path]
+  pictures = list(_pictures(files))
+  if not pictures:
+    raise UserError(f"config.upscale.input: no readable image in {path}")
+  for file, picture in pictures:
+    if picture.size not in [(side, side) for side in sides]:
+      accepted = ", ".join(f"{side}x{side}" for side in sides) or "no images"
       raise UserError(
-        f"{path} is {size[0]}x{size[1]} but {first[0]} is "
-        f"{first[1][0]}x{first[1][1]}: make all images squares of one size, or "
-        "set --config.data.crop=center"
+        f"{file} is {picture.width}x{picture.height}: this model upscales "
+        f"{accepted}"
       )
-    grey = grey and mode in ("1", "L", "LA")
-    readable.append(path)
-  return readable, 1 if grey else 3
+    _check_same_size(file, picture, *pictures[0])
+  arrays = [_pixels(picture, channels) for _, picture in pictures]
+  return [file.stem for file, _ in pictures], np.stack(arrays)
+
+
+def _files(root):
+  return sorted(
+    path for path in root.rglob("*") if path.suffix.lower() in EXTENSIONS
+  )
+
+
+def _pictures(files):
+  """(file, picture) of those that decode; the others are named and left."""
+  for file in files:
+    try:
+      with Image.open(file) as picture:
+        picture.load()
+    except (OSError, SyntaxError, ValueError) as error:
+      reason = str(error).split("\n")[0]
+      logging.warning("skipped the unreadable image %s (%s)", file, reason)
+      continue
+    yield file, picture
+
+
+def _pixels(picture, channels):
+  """[H,W,channels] uint8."""
+  picture = picture.convert("L" if channels == 1 else "RGB")
+  return np.asarray(picture).reshape(*picture.size[::-1], channels)
+
+
+def _check_same_size(file, picture, first_file, first):
+  if picture.size != first.size:
+    raise UserError(
+      f"{file} is {picture.width}x{picture.height} but {first_file} is "
+      f"{first.width}x{first.height}: make all images squares of one size, or "
+      "set --config.data.crop=center"
+    )
+
+
+def _survey(files, resolution, crop):
+  """The files that decode, and how many channels they need."""
+  readable, channels, first = [], 1, None
+  for file, picture in _pictures(files):
+    fit(picture, resolution, crop, str(file))
+    first = first or (file, picture)
+    if crop == "none":
+      _check_same_size(file, picture, *first)
+    if picture.mode not in ("1", "L", "LA"):
+      channels = 3
+    readable.append(file)
+  return readable, channels

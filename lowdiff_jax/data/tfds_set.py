@@ -62,6 +62,7 @@ def _prepare(name, data_dir):
       "see https://www.tensorflow.org/datasets/catalog"
     ) from None
   if not builder.is_prepared():
+    tfds.disable_progress_bar()
     try:
       builder.download_and_prepare(file_format="array_record")
     except Exception as error:  # TFDS lets through whatever went wrong below.

@@ -37,6 +37,15 @@ class StageLoss(NamedTuple):
   max_low_res_sigma: float = 0.0
 
 
+def edm_weight(sigma: Array, *, sigma_data: float) -> Array:
+  """1 / c_out^2 = (sigma^2 + sigma_data^2) / (sigma sigma_data)^2.
+
+  EDM (arXiv 2206.00364, table 1): the loss of an untrained network is 1 at
+  every noise level.
+  """
+  return (sigma**2 + sigma_data**2) / (sigma * sigma_data) ** 2
+
+
 def denoising_loss(
   denoise: Denoiser,
   key: Array,

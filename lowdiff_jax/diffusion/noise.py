@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.stats import norm
+from scipy.stats import norm
 
 from lowdiff_jax.interfaces import Array
 
@@ -39,7 +39,7 @@ def lognormal_sigmas(
 def lognormal_quantiles(count: int, p_mean: float, p_std: float) -> np.ndarray:
   """[count] levels in the middle of equally likely parts of the lognormal."""
   middles = (np.arange(count) + 0.5) / count
-  return np.exp(p_mean + p_std * np.asarray(norm.ppf(middles)))
+  return np.exp(p_mean + p_std * norm.ppf(middles))
 
 
 def image_keys(seed: int, indices: Array) -> Array:

@@ -169,10 +169,6 @@ def dpmpp_2m(
   )
 
 
-euler.nfe = lambda num_steps: num_steps
-heun.nfe = lambda num_steps: 2 * num_steps - 1
-dpmpp_2m.nfe = lambda num_steps: num_steps
-
 SAMPLERS: dict[str, Callable] = {
   "euler": euler,
   "heun": heun,

@@ -64,19 +64,16 @@ class UnifiedDenoiser(nn.Module):
       "resolution_embedding", zeros, (len(self.resolutions), features)
     )
     embedding = table[self.resolutions.index(resolution)]
-    # Created in every stage, so that the parameter tree is one.
-    embed_level = nn.Dense(features, kernel_init=zeros, name="low_res_sigma")
-    # The logarithm needs a floor far below any noise that one would add.
-    level = jnp.zeros_like(noisy[:, 0, 0, 0])
-    if cond.low_res_sigma is not None:
-      level = cond.low_res_sigma
-    pre = self.precondition(jnp.maximum(level, 1e-3), resolution // 2)
-    level = layers.positional_embedding(pre.c_noise, features)
-    level = embed_level(level)
     if cond.low_res is None:
-      return jnp.zeros_like(noisy), jnp.broadcast_to(embedding, level.shape)
-    low_res = pre.c_in[:, None, None, None] * cond.low_res
-    return self.upsample(low_res), embedding + level
+      shape = (noisy.shape[0], features)
+      return jnp.zeros_like(noisy), jnp.broadcast_to(embedding, shape)
+    # The logarithm needs a floor, below any noise that one would add.
+    level = jnp.maximum(cond.low_res_sigma, 1e-3)
+    pre = self.precondition(level, resolution // 2)
+    level = layers.positional_embedding(pre.c_noise, features)
+    embed_level = nn.Dense(features, kernel_init=zeros, name="low_res_sigma")
+    low_res = self.upsample(pre.c_in[:, None, None, None] * cond.low_res)
+    return low_res, embedding + embed_level(level)
 
 
 def init_params(

@@ -1,8 +1,8 @@
 """Checkpoints: Orbax, with the shapes checked before and the bytes after.
 
 A checkpoint has three items: `state`, `ema` (all that sampling needs) and
-`meta` (JSON: the shapes and what the caller adds). Orbax commits a checkpoint by
-renaming its folder, so a killed write leaves nothing that looks complete; it
+`meta` (JSON: the shapes and what the caller adds). Orbax commits a checkpoint
+by renaming its folder, so a killed write leaves nothing that looks complete; it
 does not notice damaged bytes, so a manifest of sha256 sums lies beside.
 """
 
@@ -34,9 +34,6 @@ class Checkpoints:
       max_to_keep=keep,
       create=create,
       cleanup_tmp_directories=create,
-      async_options=ocp.AsyncOptions(
-        post_finalization_callback=self._write_manifests
-      ),
     )
     self._manager = ocp.CheckpointManager(self._directory, options=options)
 
@@ -44,11 +41,27 @@ class Checkpoints:
     """The newest complete checkpoint."""
     return self._manager.latest_step()
 
+  def existing_step(self, step: int | None = None) -> int:
+    """`step` or the newest; raises UserError if there is no such checkpoint."""
+    steps = self._manager.all_steps()
+    if not steps:
+      raise UserError(
+        f"no checkpoint in {self._directory}: train first, or set --workdir"
+      )
+    if step is not None and step not in steps:
+      raise UserError(
+        f"no checkpoint of step {step} in {self._directory}, only of "
+        f"{', '.join(map(str, sorted(steps)))}"
+      )
+    return max(steps) if step is None else step
+
   def save(self, state: TrainState, meta: dict[str, Any]) -> None:
     """Starts writing a checkpoint; returns before it is on disk."""
     step = int(state.step)
     if step == self.latest_step():
       return
+    self._manager.wait_until_finished()
+    self._write_manifests()
     meta = {**meta, "shapes": _shapes(state.params)}
     self._manager.save(
       step,
@@ -61,7 +74,7 @@ class Checkpoints:
 
   def meta(self, step: int | None = None) -> dict[str, Any]:
     """What `save` was given, of the newest checkpoint or that of `step`."""
-    step = self._existing(step)
+    step = self.existing_step(step)
     args = ocp.args.Composite(meta=ocp.args.JsonRestore())
     return self._manager.restore(step, args=args)["meta"]
 
@@ -96,24 +109,12 @@ class Checkpoints:
   def close(self) -> None:
     """Waits until everything is on disk."""
     self._manager.wait_until_finished()
+    self._write_manifests()
     self._manager.close()
-
-  def _existing(self, step):
-    steps = self._manager.all_steps()
-    if not steps:
-      raise UserError(
-        f"no checkpoint in {self._directory}: train first, or set --workdir"
-      )
-    if step is not None and step not in steps:
-      raise UserError(
-        f"no checkpoint of step {step} in {self._directory}, only of "
-        f"{', '.join(map(str, sorted(steps)))}"
-      )
-    return max(steps) if step is None else step
 
   def _checked(self, step, params):
     """The step to restore, once its bytes and shapes are known to be right."""
-    step = self._existing(step)
+    step = self.existing_step(step)
     self._verify(self._directory / str(step))
     there, here = self.meta(step)["shapes"], _shapes(params)
     for name in sorted(there.keys() | here.keys()):

@@ -17,14 +17,17 @@ from lowdiff_jax.train.step import TrainStep
 
 
 class StopSignal:
-  """Turns SIGTERM and Ctrl-C into a flag; a second one acts at once."""
+  """Turns SIGTERM and Ctrl-C into a flag; a second one acts at once.
+
+  With several processes JAX itself catches SIGTERM and agrees on a step.
+  """
 
   def __enter__(self) -> "StopSignal":
     self.number = 0
-    self._before = {
-      number: signal.signal(number, self._receive)
-      for number in (signal.SIGTERM, signal.SIGINT)
-    }
+    self._before = {}
+    if jax.process_count() == 1:
+      for number in (signal.SIGTERM, signal.SIGINT):
+        self._before[number] = signal.signal(number, self._receive)
     return self
 
   def __exit__(self, *unused: Any) -> None:
@@ -34,14 +37,13 @@ class StopSignal:
   def _receive(self, number: int, frame: Any) -> None:
     del frame
     self.number = number
-    for number, handler in self._before.items():
-      signal.signal(number, handler)
+    self.__exit__()
 
-  def agreed(self, step: int) -> bool:
+  def received(self, step: int) -> bool:
     """Whether to stop after `step`; the same answer in all processes."""
-    if jax.process_count() > 1:
-      return multihost_utils.reached_preemption_sync_point(step)
-    return self.number != 0
+    if jax.process_count() == 1:
+      return self.number != 0
+    return multihost_utils.reached_preemption_sync_point(step)
 
 
 def train(
@@ -80,7 +82,7 @@ def train(
 
   Raises:
     UserError: a loss was not finite; the last good checkpoint is kept.
-    SystemExit: SIGTERM or Ctrl-C, once the state is saved.
+    SystemExit: SIGTERM or Ctrl-C, with the save under way.
   """
   step, batch_size = int(state.step), None
   pending: list[Metrics] = []
@@ -97,7 +99,7 @@ def train(
       progress.update(batch_size)
       pending.append(metrics)
       last = step == num_steps
-      stopping = stop.agreed(step)
+      stopping = stop.received(step)
       if last or stopping or step % log_every == 0:
         means = _finite_means(pending, step, checkpoints)
         seconds = time.perf_counter() - since
@@ -116,8 +118,6 @@ def train(
         checkpoints.save(state, meta)
       if stopping and not last:
         progress.close()
-        checkpoints.close()
-        writer.close()
         print(f"stopped at step {step} and saved; the same command goes on")
         raise SystemExit(128 + (stop.number or signal.SIGTERM))
       if last or step % evaluate_every == 0:
@@ -147,7 +147,6 @@ def _finite_means(pending, last_step, checkpoints):
       step = last_step - len(pending) + i + 1
       good = checkpoints.latest_step()
       kept = "no checkpoint yet" if good is None else f"step {good} is kept"
-      checkpoints.close()
       raise UserError(
         f"the loss is not finite at step {step} ({kept}): lower "
         "config.optimizer.learning_rate or config.optimizer.clip_norm"

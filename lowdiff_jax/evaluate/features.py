@@ -1,0 +1,88 @@
+"""Scores in features learned from the data set itself, for small images.
+
+They are not FID and never called so: the features are the hidden layer of a
+small classifier of the real training images (or, without classes, principal
+components of their pixels), so scores compare only within one data set.
+"""
+
+import numpy as np
+from PIL import Image
+from sklearn.decomposition import PCA
+from sklearn.neural_network import MLPClassifier
+
+from lowdiff_jax.evaluate.frechet import frechet_distance, statistics
+from lowdiff_jax.interfaces import Batch, Evaluator, Score
+
+# Larger images are shrunk to this side: the scorer is a small one.
+MAX_SIDE = 16
+MAX_TRAIN = 10_000
+
+
+def make_evaluator(train: Batch, test: Batch, num_classes: int) -> Evaluator:
+  """Fits the features on real images.
+
+  Args:
+    train: real training images, the reference set of the distance.
+    test: real held-out images, whose own scores are the floor.
+    num_classes: 0 for images without labels.
+
+  Returns:
+    An evaluator with the figures "frechet_distance" (to the training images)
+    and, with classes, "label_agreement" (share of images that the classifier
+    assigns to the class they were generated for).
+  """
+  train = Batch(train.image[:MAX_TRAIN], train.label[:MAX_TRAIN])
+  fit = _fit_classifier if num_classes else _fit_components
+  describe, classify, name = fit(_pixels(train.image), train.label)
+  reference = statistics(describe(_pixels(train.image)))
+
+  def measure(images, labels):
+    pixels = _pixels(images)
+    distance = frechet_distance(reference, statistics(describe(pixels)))
+    values = {"frechet_distance": distance}
+    if classify is not None:
+      values["label_agreement"] = float((classify(pixels) == labels).mean())
+    return values
+
+  floor = measure(test.image, test.label)
+  protocol = {
+    "features": name,
+    "reference": f"{len(train.label)} training images",
+    "floor": f"{len(test.label)} held-out images",
+  }
+
+  def evaluate(images: np.ndarray, labels: np.ndarray) -> Score:
+    return Score(measure(images, labels), floor, protocol)
+
+  return evaluate
+
+
+def _pixels(images):
+  """[N, side * side * C] float64 in [0, 1]."""
+  side = min(images.shape[1], MAX_SIDE)
+  if side < images.shape[1]:
+    size, box = (side, side), Image.Resampling.BOX
+    images = np.stack(
+      [
+        np.asarray(Image.fromarray(i.squeeze()).resize(size, box))
+        for i in images
+      ]
+    )
+  return images.reshape(len(images), -1) / 255.0
+
+
+def _fit_classifier(pixels, labels):
+  network = MLPClassifier((64,), alpha=1e-3, max_iter=1000, random_state=0)
+  network.fit(pixels, labels)
+
+  def describe(pixels):
+    return np.maximum(pixels @ network.coefs_[0] + network.intercepts_[0], 0)
+
+  return describe, network.predict, "64 hidden units of scikit-learn's MLP"
+
+
+def _fit_components(pixels, labels):
+  del labels
+  count = min(64, *pixels.shape)
+  components = PCA(count, random_state=0).fit(pixels)
+  return components.transform, None, f"{count} principal components of pixels"

@@ -1,0 +1,11 @@
+"""What `main` can do: a module for each mode, with run(config, workdir)."""
+
+from lowdiff_jax.modes import benchmark, evaluate, sample, train, upscale
+
+MODES = {
+  "train": train.run,
+  "sample": sample.run,
+  "evaluate": evaluate.run,
+  "benchmark": benchmark.run,
+  "upscale": upscale.run,
+}

@@ -1,0 +1,100 @@
+"""Mode benchmark: the cascade against the same network at one resolution."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from lowdiff_jax import build
+from lowdiff_jax.build import Experiment
+from lowdiff_jax.evaluate import throughput
+from lowdiff_jax.modes import trained
+from lowdiff_jax.train.checkpoint import Checkpoints
+
+
+def run(config: ConfigDict, workdir: Path) -> None:
+  """Times and scores both; prints a table, writes workdir/benchmark.json.
+
+  The baseline is looked for in <workdir>-baseline, where the config's argument
+  `baseline` trains it. What is not trained is timed, and not scored.
+  """
+  data = build.open_data(config)
+  score = trained.make_evaluator(data)
+  cascade = build.experiment(_with_cascade(config, True), data[0].spec)
+  single = build.experiment(_with_cascade(config, False), data[0].spec)
+  cascade_params = _params(cascade, workdir)
+  single_params = _params(single, workdir.with_name(f"{workdir.name}-baseline"))
+  own = cascade.stages[-1].sampler.__name__
+  entries = (
+    ("cascade", cascade, cascade.stages, cascade_params),
+    (
+      f"baseline, {single.stages[-1].sampler.__name__}",
+      single,
+      single.stages,
+      single_params,
+    ),
+    (
+      f"baseline, {own}",
+      single,
+      build.baseline_stages(config, own),
+      single_params,
+    ),
+  )
+  candidates, scores = [], []
+  for name, experiment, stages, params in entries:
+    generate = experiment.generator(stages)
+    used = experiment.init().params if params is None else params
+    candidates.append(
+      throughput.Candidate(name, stages, generate, experiment.bind, used)
+    )
+    scores.append(None)
+    if params is not None:
+      images = trained.images_to_score(
+        experiment, generate, params, config.evaluation.images
+      )
+      scores[-1] = score(images.stages[-1], images.labels).values
+  rows = throughput.benchmark(
+    candidates,
+    batch_size=trained.batch_size(config.benchmark.batch_size),
+    repeats=config.benchmark.repeats,
+    channels=data[0].spec.channels,
+  )
+  for row, values, candidate in zip(rows, scores, candidates, strict=True):
+    row["scores"] = values
+    row["sampling"] = trained.describe(config, candidate.stages)
+  if jax.process_index() == 0:
+    _report(config, workdir, rows)
+
+
+def _with_cascade(config: ConfigDict, cascade: bool) -> ConfigDict:
+  config = config.copy_and_resolve_references()
+  config.cascade = cascade
+  return config
+
+
+def _params(experiment: Experiment, workdir: Path) -> Any:
+  """The averaged parameters of a run; None if it has not trained."""
+  folder = workdir / "checkpoints"
+  if not folder.is_dir():
+    return None
+  checkpoints = Checkpoints(folder, create=False)
+  params = checkpoints.restore_ema(experiment.state_shapes.ema_params)
+  checkpoints.close()
+  return params
+
+
+def _report(config: ConfigDict, workdir: Path, rows: list[dict]) -> None:
+  record = {
+    "batch_size": trained.batch_size(config.benchmark.batch_size),
+    "repeats": config.benchmark.repeats,
+    "images_scored": config.evaluation.images,
+    "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+    "jax": jax.__version__,
+    "rows": rows,
+  }
+  path = workdir / "benchmark.json"
+  path.write_text(json.dumps(record, indent=2) + "\n")
+  print(throughput.table(rows))
+  print(f"in full: {path}")

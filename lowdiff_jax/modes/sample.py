@@ -1,0 +1,53 @@
+"""Mode sample: numbered images, a grid, a strip of stages, a GIF if asked."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from lowdiff_jax.evaluate import pictures
+from lowdiff_jax.evaluate.generate import concatenate, generate_images
+from lowdiff_jax.modes import trained
+
+GRID_IMAGES, GRID_COLUMNS = 100, 10
+
+
+def run(config: ConfigDict, workdir: Path) -> None:
+  """Writes images of the averaged parameters to workdir/samples."""
+  experiment, params, step = trained.load(config, workdir)
+  section = config.sampling
+  batches = generate_images(
+    experiment.generator(trajectory=section.gif),
+    params,
+    np.arange(section.first, section.first + section.images),
+    seed=section.seed,
+    batch_size=trained.batch_size(section.batch_size, section.images),
+    num_classes=experiment.spec.num_classes,
+    label=section.label,
+  )
+  folder = workdir / "samples"
+  shown, count = [], 0
+  for batch in batches:
+    # The pictures need no more, and all images may not fit in memory.
+    if count < GRID_IMAGES:
+      shown.append(batch)
+    count += len(batch.indices)
+    if jax.process_index() == 0:
+      folder.mkdir(exist_ok=True)
+      for index, image in zip(batch.indices, batch.stages[-1], strict=True):
+        pictures.write_png(folder / f"{index:06d}.png", image)
+  if jax.process_index() != 0:
+    return
+  shown = concatenate(shown)
+  images = shown.stages[-1][:GRID_IMAGES]
+  pictures.write_png(folder / "grid.png", pictures.grid(images, GRID_COLUMNS))
+  rows = [stage[:GRID_COLUMNS] for stage in shown.stages]
+  pictures.write_png(folder / "strip.png", pictures.strip(rows))
+  if section.gif:
+    pictures.write_gif(
+      folder / "denoising.gif",
+      [estimates[:, :GRID_IMAGES] for estimates in shown.trajectories],
+      GRID_COLUMNS,
+    )
+  print(f"{count} images of step {step} in {folder}, with grid.png, strip.png")

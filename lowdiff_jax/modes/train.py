@@ -1,0 +1,116 @@
+"""Mode train: from the newest checkpoint, if any, to the scores."""
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from clu import parameter_overview
+from ml_collections import ConfigDict
+
+from lowdiff_jax import build
+from lowdiff_jax.build import Experiment
+from lowdiff_jax.data import pipeline
+from lowdiff_jax.evaluate import pictures
+from lowdiff_jax.interfaces import ImageSource, Metrics
+from lowdiff_jax.modes import evaluate, sample, trained
+from lowdiff_jax.train import loop, metrics, sharding
+from lowdiff_jax.train.checkpoint import Checkpoints
+from lowdiff_jax.train.state import TrainState
+
+
+def run(config: ConfigDict, workdir: Path) -> None:
+  """Trains; then samples and scores."""
+  data = build.open_data(config)
+  experiment = build.experiment(config, data[0].spec)
+  with contextlib.ExitStack() as stack:
+    checkpoints = stack.enter_context(
+      contextlib.closing(
+        Checkpoints(workdir / "checkpoints", keep=config.train.keep_checkpoints)
+      )
+    )
+    state = _start(experiment, checkpoints)
+    writer = metrics.NullWriter()
+    if jax.process_index() == 0:
+      (workdir / "config.json").write_text(config.to_json(indent=2) + "\n")
+      writer = metrics.MetricWriter(workdir, int(state.step))
+    stack.enter_context(contextlib.closing(writer))
+    loop.train(
+      state,
+      train_step=experiment.step,
+      batches=lambda start: _device_batches(experiment, data[0], start),
+      key=jax.random.key(config.seed),
+      num_steps=experiment.steps(config.train.images),
+      log_every=experiment.steps(config.train.log_images),
+      evaluate_every=experiment.steps(config.train.evaluate_images),
+      checkpoint_every=experiment.steps(config.train.checkpoint_images),
+      checkpoints=checkpoints,
+      meta={"spec": experiment.spec._asdict()},
+      writer=writer,
+      evaluate=_on_the_way(experiment, data, workdir, writer),
+    )
+  sample.run(config, workdir)
+  evaluate.run(config, workdir)
+
+
+def _start(experiment: Experiment, checkpoints: Checkpoints) -> TrainState:
+  """The newest checkpoint, or a fresh state."""
+  if checkpoints.latest_step() is not None:
+    state = checkpoints.restore(experiment.state_shapes)
+    if jax.process_index() == 0:
+      print(f"resuming at step {int(state.step)}")
+    return state
+  state = experiment.init()
+  if jax.process_index() == 0:
+    print(parameter_overview.get_parameter_overview(state.params))
+  return state
+
+
+def _device_batches(experiment: Experiment, source: ImageSource, start: int):
+  batches = pipeline.batches(
+    source,
+    batch_size=experiment.batch_size,
+    seed=experiment.config.seed,
+    start=start,
+    process_index=jax.process_index(),
+    process_count=jax.process_count(),
+  )
+  for batch in batches:
+    yield sharding.global_batch(experiment.mesh, batch)
+
+
+def _on_the_way(
+  experiment: Experiment,
+  data: tuple[ImageSource, ImageSource],
+  workdir: Path,
+  writer: Any,
+) -> Callable[[TrainState], Metrics]:
+  """Validation losses, a score of few images and a grid of them."""
+  section = experiment.config.evaluation
+  held_out = data[1].read(
+    np.arange(min(section.validation_images, len(data[1])))
+  )
+  generate = experiment.generator()
+  score = trained.make_evaluator(data)
+  folder = workdir / "samples"
+
+  def watch(state: TrainState) -> Metrics:
+    values = experiment.validate(state.ema_params, held_out)
+    count = section.images_on_the_way
+    images = trained.images_to_score(
+      experiment, generate, state.ema_params, count
+    )
+    for name, value in score(images.stages[-1], images.labels).values.items():
+      values[f"score/{name}_of_{count}_images"] = value
+    if jax.process_index() == 0:
+      folder.mkdir(exist_ok=True)
+      step = int(state.step)
+      shown = images.stages[-1][: sample.GRID_IMAGES]
+      grid = pictures.grid(shown, sample.GRID_COLUMNS)
+      pictures.write_png(folder / f"step_{step:08d}.png", grid)
+      writer.write_image(step, "samples", grid)
+    return values
+
+  return watch

@@ -1,0 +1,92 @@
+"""What the modes need of a trained model: its parameters and its images."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from lowdiff_jax import build
+from lowdiff_jax.build import Experiment
+from lowdiff_jax.diffusion.cascade import Stage, evaluations
+from lowdiff_jax.evaluate import features
+from lowdiff_jax.evaluate.generate import (
+  Generate,
+  Generated,
+  concatenate,
+  generate_images,
+)
+from lowdiff_jax.interfaces import Evaluator, ImageSource, ImageSpec
+from lowdiff_jax.train.checkpoint import Checkpoints
+
+
+def load(config: ConfigDict, workdir: Path) -> tuple[Experiment, Any, int]:
+  """The experiment, its averaged parameters and their step.
+
+  The data need not be at hand: the checkpoint knows its spec.
+  """
+  checkpoints = Checkpoints(workdir / "checkpoints", create=False)
+  wanted = config.sampling.checkpoint
+  step = checkpoints.existing_step(None if wanted < 0 else wanted)
+  spec = ImageSpec(**checkpoints.meta(step)["spec"])
+  experiment = build.experiment(config, spec)
+  params = checkpoints.restore_ema(experiment.state_shapes.ema_params, step)
+  checkpoints.close()
+  return experiment, params, step
+
+
+def batch_size(wanted: int, images: int | None = None) -> int:
+  """At most as many as there are images, rounded up to fill the devices."""
+  size = wanted if images is None else min(wanted, images)
+  return -(-size // jax.device_count()) * jax.device_count()
+
+
+def images_to_score(
+  experiment: Experiment, generate: Generate, params: Any, count: int
+) -> Generated:
+  """The first `count` images of the sampling seed, all classes in turn."""
+  section = experiment.config.sampling
+  return concatenate(
+    generate_images(
+      generate,
+      params,
+      np.arange(count),
+      seed=section.seed,
+      batch_size=batch_size(section.batch_size, count),
+      num_classes=experiment.spec.num_classes,
+    )
+  )
+
+
+def make_evaluator(data: tuple[ImageSource, ImageSource]) -> Evaluator:
+  """Scores against the training images; the floor is the held-out ones."""
+  train, test = (
+    source.read(np.arange(min(features.MAX_TRAIN, len(source))))
+    for source in data
+  )
+  return features.make_evaluator(train, test, data[0].spec.num_classes)
+
+
+def describe(
+  config: ConfigDict, stages: Sequence[Stage]
+) -> list[dict[str, Any]]:
+  """How each stage samples, in the words of the config."""
+  scale = config.sampling.guidance_scale
+  guidance = {"scale": scale}
+  if scale != 1:
+    guidance["interval"] = list(config.sampling.guidance_interval)
+  return [
+    {
+      "resolution": stage.resolution,
+      "sampler": stage.sampler.__name__,
+      "steps": len(stage.sigmas) - 1,
+      "nfe": evaluations(stage),
+      "sigmas": [float(f"{sigma:.4g}") for sigma in stage.sigmas],
+      "start": stage.start,
+      "low_res_sigma": stage.low_res_sigma,
+      "guidance": guidance,
+    }
+    for stage in stages
+  ]

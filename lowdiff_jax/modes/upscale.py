@@ -1,0 +1,50 @@
+"""Mode upscale: the user's small images through the remaining stages."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from lowdiff_jax.data.folder import read_small_images
+from lowdiff_jax.evaluate import pictures
+from lowdiff_jax.evaluate.generate import concatenate, generate_images
+from lowdiff_jax.interfaces import UserError
+from lowdiff_jax.modes import trained
+from lowdiff_jax.modes.sample import GRID_COLUMNS
+
+
+def run(config: ConfigDict, workdir: Path) -> None:
+  """Writes config.upscale.input at the top resolution to workdir/upscaled."""
+  if not config.upscale.input:
+    raise UserError(
+      "config.upscale.input is empty: set --config.upscale.input=PATH to an "
+      "image or a folder of images"
+    )
+  experiment, params, _ = trained.load(config, workdir)
+  sides = [stage.resolution for stage in experiment.stages]
+  names, low_res = read_small_images(
+    Path(config.upscale.input), sides[:-1], experiment.spec.channels
+  )
+  first = sides.index(low_res.shape[1]) + 1
+  images = concatenate(
+    generate_images(
+      experiment.generator(experiment.stages[first:]),
+      params,
+      np.arange(len(names)),
+      seed=config.sampling.seed,
+      batch_size=trained.batch_size(config.sampling.batch_size, len(names)),
+      num_classes=0,
+      label=config.sampling.label,
+      low_res=low_res,
+    )
+  )
+  if jax.process_index() != 0:
+    return
+  folder = workdir / "upscaled"
+  folder.mkdir(exist_ok=True)
+  for name, image in zip(names, images.stages[-1], strict=True):
+    pictures.write_png(folder / f"{name}.png", image)
+  rows = [stage[:GRID_COLUMNS] for stage in (low_res, *images.stages)]
+  pictures.write_png(folder / "strip.png", pictures.strip(rows))
+  print(f"{len(names)} images in {folder}; strip.png shows each stage")
