@@ -22,7 +22,7 @@ def get_config(arguments: str = "") -> ConfigDict:
   config.mesh = {"data": -1, "fsdp": 1}
 
   config.model = {
-    "channels": 32,
+    "channels": 16,
     "channel_mult": (1, 2),
     "num_blocks": 1,
     "attn_resolutions": (4,),

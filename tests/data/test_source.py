@@ -1,0 +1,143 @@
+"""Images from TFDS and from folders, and how mistakes in them are named."""
+
+import logging
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn import datasets
+
+from lowdiff_jax.data import folder, source
+from lowdiff_jax.interfaces import NO_LABEL, UserError
+
+
+def write(path, size=(8, 8), mode="RGB", seed=0, **kwargs):
+  """A picture of random pixels."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  rng = np.random.default_rng(seed)
+  pixels = rng.integers(0, 256, (size[1], size[0], 3), np.uint8)
+  Image.fromarray(pixels).convert(mode).save(path, **kwargs)
+  return pixels
+
+
+def open_folder(path, **kwargs):
+  return source.open_splits(f"folder:{path}", resolution=8, **kwargs)
+
+
+def test_digits_are_the_real_ones(data_dir):
+  train, test = source.open_splits(
+    "tfds:digits", resolution=8, data_dir=str(data_dir)
+  )
+  assert (len(train), len(test)) == (1438, 359)
+  assert train.spec == test.spec == (8, 1, 10)
+  assert train.class_names == tuple("0123456789")
+  real = datasets.load_digits()
+  ours = np.concatenate(
+    [s.read(np.arange(len(s))).image.reshape(-1, 64) for s in (train, test)]
+  )
+  expected = np.round(real.data * 255 / 16).astype(np.uint8)
+  assert sorted(map(bytes, ours)) == sorted(map(bytes, expected))
+  labels = np.concatenate([train.batch.label, test.batch.label])
+  np.testing.assert_array_equal(np.bincount(labels), np.bincount(real.target))
+
+
+def test_folder_with_classes(tmp_path):
+  for i in range(12):
+    write(tmp_path / "cat" / f"{i}.png", seed=i)
+    write(tmp_path / "dog" / f"{i}.PNG", seed=100 + i)
+  train, test = open_folder(tmp_path)
+  assert train.spec == (8, 3, 2) and train.class_names == ("cat", "dog")
+  assert (len(train), len(test)) == (22, 2)
+  batch = train.read(np.array([0, 21]))
+  assert batch.label.tolist() == [0, 1]
+  np.testing.assert_array_equal(
+    batch.image[0], np.asarray(Image.open(tmp_path / "cat" / "0.png"))
+  )
+
+
+def test_folder_without_classes_and_in_grey(tmp_path):
+  for i in range(5):
+    write(tmp_path / f"{i}.jpg", mode="L", seed=i)
+  train, test = open_folder(tmp_path)
+  assert train.spec == (8, 1, 0)
+  assert (len(train), len(test)) == (4, 1)
+  assert (train.read(np.arange(4)).label == NO_LABEL).all()
+
+
+def test_large_images_are_averaged_and_cropped_if_asked(tmp_path):
+  for i in range(2):
+    pixels = write(tmp_path / f"{i}.png", size=(20, 16), seed=i)
+  with pytest.raises(UserError, match=r"0\.png is 20x16.*data\.crop=center"):
+    open_folder(tmp_path)
+  _, test = open_folder(tmp_path, crop="center")
+  square = pixels[:, 2:18].astype(float)
+  expected = square.reshape(8, 2, 8, 2, 3).mean((1, 3))
+  np.testing.assert_allclose(test.batch.image[0], expected, atol=1)
+
+
+def test_unreadable_image_is_named_and_skipped(tmp_path, caplog):
+  for i in range(4):
+    write(tmp_path / f"{i}.png", seed=i)
+  (tmp_path / "2.png").write_bytes(b"not an image")
+  whole = (tmp_path / "3.png").read_bytes()
+  (tmp_path / "3.png").write_bytes(whole[: len(whole) // 2])
+  with caplog.at_level(logging.WARNING):
+    train, test = open_folder(tmp_path)
+  assert len(train) + len(test) == 2
+  assert "2.png" in caplog.text and "3.png" in caplog.text
+
+
+def test_unequal_sizes(tmp_path):
+  write(tmp_path / "a.png", (8, 8))
+  write(tmp_path / "b.png", (9, 9))
+  with pytest.raises(UserError, match=r"b\.png is 9x9 but .*a\.png is 8x8"):
+    open_folder(tmp_path)
+  assert len(open_folder(tmp_path, crop="center")[0]) == 1
+
+
+def test_too_small(tmp_path):
+  write(tmp_path / "a.png", (8, 7))
+  with pytest.raises(UserError, match=r"a\.png is 8x7, smaller than .* 8x8"):
+    open_folder(tmp_path)
+
+
+def test_missing_and_empty_folder(tmp_path):
+  with pytest.raises(UserError, match="there is no folder"):
+    open_folder(tmp_path / "nowhere")
+  (tmp_path / "notes.txt").write_text("no image")
+  with pytest.raises(UserError, match="no image in"):
+    open_folder(tmp_path)
+
+
+def test_images_beside_classes(tmp_path):
+  write(tmp_path / "a.png")
+  write(tmp_path / "cat" / "b.png")
+  with pytest.raises(UserError, match="both in subfolders"):
+    open_folder(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["digits", "tfds:", "zip:a"])
+def test_names_of_sources(name):
+  with pytest.raises(UserError, match="expected tfds:<name> or folder:<path>"):
+    source.open_splits(name, resolution=8)
+
+
+def test_unknown_tfds_set(data_dir):
+  with pytest.raises(UserError, match="TFDS knows no set of that name"):
+    source.open_splits("tfds:nosuch", resolution=8, data_dir=str(data_dir))
+
+
+def test_small_images_to_upscale(tmp_path):
+  for i in range(3):
+    write(tmp_path / f"{i}.png", (4, 4), seed=i)
+  names, images = folder.read_small_images(tmp_path, [2, 4], 1)
+  assert names == ["0", "1", "2"] and images.shape == (3, 4, 4, 1)
+  names, images = folder.read_small_images(tmp_path / "1.png", [4], 3)
+  assert names == ["1"] and images.shape == (1, 4, 4, 3)
+  with pytest.raises(UserError, match=r"0\.png is 4x4: .* upscales 2x2"):
+    folder.read_small_images(tmp_path, [2], 3)
+  with pytest.raises(UserError, match="there is no"):
+    folder.read_small_images(tmp_path / "gone.png", [4], 3)
+  shutil.copy(__file__, tmp_path / "1.png")
+  assert len(folder.read_small_images(tmp_path, [4], 3)[0]) == 2

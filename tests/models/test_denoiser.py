@@ -1,0 +1,151 @@
+"""The laws of the unified denoiser and its U-Net."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lowdiff_jax.diffusion import precondition, pyramid
+from lowdiff_jax.interfaces import NO_LABEL, Condition
+from lowdiff_jax.models import denoiser as unified
+from lowdiff_jax.models import unet
+
+
+def make(resolutions, entry="matched", dropout=0.0):
+  backbone = unet.UNet(
+    resolution=8,
+    out_channels=2,
+    model_channels=8,
+    channel_mult=(1, 2),
+    num_blocks=1,
+    attn_resolutions=(4,),
+    dropout=dropout,
+    num_classes=3,
+    entry=entry,
+    condition_channels=2 if len(resolutions) > 1 else 0,
+  )
+
+  def edm(sigma, resolution):
+    return precondition.edm(
+      sigma, sigma_data={2: 0.4, 4: 0.5, 8: 0.6}[resolution]
+    )
+
+  return unified.UnifiedDenoiser(backbone, resolutions, edm, pyramid.upsample)
+
+
+@functools.cache
+def init(resolutions, entry="matched"):
+  return jax.jit(unified.init_params, static_argnums=(0, 2))(
+    make(resolutions, entry), jax.random.key(0), 2
+  )
+
+
+def randomised(params):
+  """What training would leave: no parameter at its initial value."""
+  leaves, tree = jax.tree.flatten(params)
+  rng = np.random.default_rng(0)
+  leaves = [x + 0.1 * rng.standard_normal(x.shape, np.float32) for x in leaves]
+  return jax.tree.unflatten(tree, leaves)
+
+
+def inputs(side, low_res=True):
+  rng = np.random.default_rng(side)
+  noisy = jnp.asarray(rng.standard_normal((3, side, side, 2)), jnp.float32)
+  low = jnp.asarray(rng.standard_normal((3, side // 2, side // 2, 2)))
+  cond = Condition(label=jnp.array([0, 2, NO_LABEL]))
+  if low_res:
+    cond = cond._replace(low_res=low, low_res_sigma=jnp.full(3, 0.1))
+  return noisy, jnp.array([0.1, 1.0, 10.0]), cond
+
+
+@pytest.mark.parametrize("entry", unet.ENTRIES)
+def test_pretrained_baseline_is_the_unified_denoiser_at_the_top(entry):
+  """Whatever the condition, for all that is added starts at zero."""
+  baseline = randomised(init((8,), entry))
+  ours = init((4, 8), entry)
+
+  def load(path, added):
+    leaf = baseline
+    for key in path:
+      if key.key not in leaf:
+        return added
+      leaf = leaf[key.key]
+    grown = [(0, a - b) for a, b in zip(added.shape, leaf.shape, strict=True)]
+    return jnp.pad(leaf, grown)
+
+  loaded = jax.tree_util.tree_map_with_path(load, ours)
+  expected = unified.bind(make((8,), entry), baseline)(*inputs(8))
+  result = unified.bind(make((4, 8), entry), loaded)(*inputs(8))
+  assert jnp.abs(expected).max() > 0.1
+  np.testing.assert_allclose(result, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("entry", unet.ENTRIES)
+def test_one_tree_serves_all_resolutions(entry):
+  denoise = unified.bind(make((4, 8), entry), init((4, 8), entry))
+  assert denoise(*inputs(4, low_res=False)).shape == (3, 4, 4, 2)
+  assert denoise(*inputs(8)).shape == (3, 8, 8, 2)
+
+
+@pytest.mark.parametrize(
+  ("entry", "reaches"), [("matched", False), ("whole", True)]
+)
+def test_entry_decides_which_levels_a_small_image_runs_through(entry, reaches):
+  params = randomised(init((4, 8), entry))
+
+  def total(params):
+    denoise = unified.bind(make((4, 8), entry), params)
+    return jnp.square(denoise(*inputs(4, low_res=False))).sum()
+
+  grads = jax.grad(total)(params)["backbone"]
+  outer = jnp.abs(grads["enc_8x8_block0"]["conv0"]["kernel"]).max()
+  inner = jnp.abs(grads["enc_4x4_block0"]["conv0"]["kernel"]).max()
+  assert (outer > 0) == reaches and inner > 0
+
+
+def test_all_that_it_is_told_matters():
+  params = randomised(init((4, 8)))
+  denoise = unified.bind(make((4, 8)), params)
+  noisy, sigma, cond = inputs(8)
+  before = denoise(noisy, sigma, cond)
+  for changed in (
+    cond._replace(low_res=cond.low_res + 0.5),
+    cond._replace(low_res_sigma=cond.low_res_sigma + 0.5),
+    cond._replace(label=jnp.array([1, 1, 1])),
+  ):
+    assert (jnp.abs(denoise(noisy, sigma, changed) - before) > 1e-4).any()
+  swapped = {
+    **params,
+    "resolution_embedding": params["resolution_embedding"][::-1],
+  }
+  after = unified.bind(make((4, 8)), swapped)(noisy, sigma, cond)
+  assert (jnp.abs(after - before) > 1e-4).any()
+
+
+def test_an_untrained_network_returns_c_skip_times_noisy():
+  noisy, sigma, cond = inputs(8)
+  clean = unified.bind(make((4, 8)), init((4, 8)))(noisy, sigma, cond)
+  skip = 0.36 / (sigma**2 + 0.36)
+  expected = skip[:, None, None, None] * noisy
+  np.testing.assert_allclose(clean, expected, atol=1e-3)
+
+
+def test_condition_without_noise_is_finite():
+  noisy, sigma, cond = inputs(8)
+  cond = cond._replace(low_res_sigma=jnp.zeros(3))
+  denoise = unified.bind(make((4, 8)), randomised(init((4, 8))))
+  assert jnp.isfinite(denoise(noisy, sigma, cond)).all()
+
+
+def test_dropout_is_on_in_training_only():
+  params = randomised(init((4, 8)))
+  denoiser = make((4, 8), dropout=0.5)
+  first, second = (
+    unified.bind(denoiser, params, jax.random.key(i))(*inputs(8))
+    for i in (1, 2)
+  )
+  assert jnp.abs(first - second).max() > 1e-3
+  plain = unified.bind(denoiser, params)
+  np.testing.assert_array_equal(plain(*inputs(8)), plain(*inputs(8)))
