@@ -44,7 +44,7 @@ def get_config(arguments: str = "") -> ConfigDict:
   }
   config.sampling = {
     "sampler": ("dpmpp_2m", "dpmpp_2m"),
-    "steps": (18, 8),
+    "steps": (10, 5),
     "start": ("noise", "noise"),
     "sigma_min": (0.01, 0.01),
     "sigma_max": (40.0, 40.0),
@@ -77,10 +77,10 @@ def get_config(arguments: str = "") -> ConfigDict:
   }
   config.ema = {"half_life_images": 16_000, "ramp": 0.05}
   config.train = {
-    "images": 320_000,
+    "images": 192_000,
     "log_images": 6_400,
-    "evaluate_images": 64_000,
-    "checkpoint_images": 64_000,
+    "evaluate_images": 48_000,
+    "checkpoint_images": 48_000,
     "keep_checkpoints": 2,
   }
 
@@ -89,7 +89,11 @@ def get_config(arguments: str = "") -> ConfigDict:
     "images_on_the_way": 500,
     "validation_images": 256,
   }
-  config.benchmark = {"batch_size": 500, "repeats": 5}
+  config.benchmark = {
+    "batch_size": 500,
+    "repeats": 5,
+    "baseline_steps": (18, 10),
+  }
   config.upscale = {"input": ""}
 
   if "smoke" in chosen:

@@ -10,7 +10,7 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from lowdiff_jax import schema
+from lowdiff_jax.build import schema
 from lowdiff_jax.interfaces import UserError
 from lowdiff_jax.modes import MODES
 
@@ -92,7 +92,11 @@ def _parse_flags(argv: list[str]) -> list[str]:
     field = re.match(r"--?config\.([\w.]+)", argument)
     if field and field[1] not in schema.FIELDS:
       near = difflib.get_close_matches(field[1], schema.FIELDS, 1)
-      hint = f"did you mean {near[0]}?" if near else "see lowdiff_jax/schema.py"
+      hint = (
+        f"did you mean {near[0]}?"
+        if near
+        else "see lowdiff_jax/build/schema.py"
+      )
       raise UserError(f"config.{field[1]}: no such field; {hint}")
   try:
     rest = flags.FLAGS(argv)

@@ -137,20 +137,25 @@ def _cost(candidate, batch_size, channels):
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-  """The rows as text for a terminal."""
+  """The rows as text for a terminal; each score, if any, is a column."""
+  scores = next((row["scores"] for row in rows if row["scores"]), {})
   header = (
-    f"{'':34}{'images/s':>10}{'cascade is':>12}{'NFE':>14}"
-    f"{'GFLOP/image':>13}{'compile s':>11}{'MiB':>8}"
+    f"{'':34}{'images/s':>10}{'cascade is':>12}{'NFE':>8}"
+    f"{'GFLOP/image':>13}{'MiB':>7}{'compile s':>11}"
   )
-  lines = [header]
+  lines = [header + "".join(f"{name:>18}" for name in scores)]
   for row in rows:
     nfe = "+".join(str(n) for n in row["nfe"].values())
     cached = "*" if row["compile_from_cache"] else " "
-    lines.append(
+    line = (
       f"{row['name']:34}{row['images_per_second']:10.1f}"
-      f"{row['cascade_speed_ratio']:11.2f}x{nfe:>14}"
-      f"{row['gflop_per_image']:13.4f}{row['compile_seconds']:10.1f}{cached}"
-      f"{row['peak_memory_bytes'] / 2**20:8.1f}"
+      f"{row['cascade_speed_ratio']:11.2f}x{nfe:>8}"
+      f"{row['gflop_per_image']:13.4f}{row['peak_memory_bytes'] / 2**20:7.1f}"
+      f"{row['compile_seconds']:10.1f}{cached}"
+    )
+    values = (row["scores"] or dict.fromkeys(scores, "-")).values()
+    lines.append(
+      line + "".join(f"{v:>18}" if v == "-" else f"{v:18.4f}" for v in values)
     )
   if any(row["compile_from_cache"] for row in rows):
     lines.append("* read from the compilation cache")

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from lowdiff_jax import build
 from lowdiff_jax.build import Experiment
+from lowdiff_jax.diffusion.cascade import Stage
 from lowdiff_jax.evaluate import throughput
 from lowdiff_jax.modes import trained
 from lowdiff_jax.train.checkpoint import Checkpoints
@@ -27,21 +28,13 @@ def run(config: ConfigDict, workdir: Path) -> None:
   cascade_params = _params(cascade, workdir)
   single_params = _params(single, workdir.with_name(f"{workdir.name}-baseline"))
   own = cascade.stages[-1].sampler.__name__
-  entries = (
+  entries = [
     ("cascade", cascade, cascade.stages, cascade_params),
-    (
-      f"baseline, {single.stages[-1].sampler.__name__}",
-      single,
-      single.stages,
-      single_params,
-    ),
-    (
-      f"baseline, {own}",
-      single,
-      build.baseline_stages(config, own),
-      single_params,
-    ),
-  )
+    (_name(single.stages[0]), single, single.stages, single_params),
+  ]
+  for steps in config.benchmark.baseline_steps:
+    stage = build.baseline_stage(config, own, steps)
+    entries.append((_name(stage), single, (stage,), single_params))
   candidates, scores = [], []
   for name, experiment, stages, params in entries:
     generate = experiment.generator(stages)
@@ -66,6 +59,11 @@ def run(config: ConfigDict, workdir: Path) -> None:
     row["sampling"] = trained.describe(config, candidate.stages)
   if jax.process_index() == 0:
     _report(config, workdir, rows)
+
+
+def _name(stage: Stage) -> str:
+  steps = len(stage.sigmas) - 1
+  return f"baseline, {steps} steps of {stage.sampler.__name__}"
 
 
 def _with_cascade(config: ConfigDict, cascade: bool) -> ConfigDict:

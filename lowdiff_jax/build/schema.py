@@ -144,6 +144,8 @@ FIELDS: dict[str, Rule | _PerStage] = {
   "evaluation.validation_images": _integer(1),
   "benchmark.batch_size": _integer(1),
   "benchmark.repeats": _integer(1),
+  # Steps of the baseline with the sampler of the cascade's last stage.
+  "benchmark.baseline_steps": _tuple(_integer(1)),
   # Mode upscale: a small image, or a folder of them.
   "upscale.input": _text,
 }
@@ -153,9 +155,13 @@ def check(config: ConfigDict) -> None:
   """Raises UserError at the first field that is unknown, missing or wrong."""
   values = dict(_leaves(config))
   for name in sorted(values.keys() - FIELDS.keys()):
-    raise UserError(f"config.{name}: no such field; see lowdiff_jax/schema.py")
+    raise UserError(
+      f"config.{name}: no such field; see lowdiff_jax/build/schema.py"
+    )
   for name in sorted(FIELDS.keys() - values.keys()):
-    raise UserError(f"config.{name} is missing; see lowdiff_jax/schema.py")
+    raise UserError(
+      f"config.{name} is missing; see lowdiff_jax/build/schema.py"
+    )
   for name, rule in FIELDS.items():
     expected = (rule.rule if isinstance(rule, _PerStage) else rule)(
       values[name]

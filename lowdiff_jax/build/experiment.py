@@ -1,0 +1,193 @@
+"""From a config to the parts of an experiment."""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from lowdiff_jax.build.sampling import sampling_stages
+from lowdiff_jax.build.training import (
+  loss_stages,
+  make_denoiser,
+  make_optimizer,
+)
+from lowdiff_jax.data import source
+from lowdiff_jax.diffusion import loss, pyramid
+from lowdiff_jax.diffusion.cascade import Stage
+from lowdiff_jax.evaluate.generate import Generate, from_uint8, make_generate
+from lowdiff_jax.interfaces import (
+  Array,
+  Batch,
+  Denoiser,
+  ImageSource,
+  ImageSpec,
+  Metrics,
+  UserError,
+)
+from lowdiff_jax.models.denoiser import bind, init_params
+from lowdiff_jax.train import sharding, state
+from lowdiff_jax.train.step import TrainStep, make_train_step
+
+
+class Experiment(NamedTuple):
+  """The parts that a config describes.
+
+  Attributes:
+    config: as given, for the numbers that the modes need.
+    spec: of the images.
+    mesh: of the devices.
+    batch_size: images in a training batch, over all processes.
+    state_shapes: the train state as shapes on their shardings.
+    init: () -> train state, on its shardings.
+    step: the jitted training step; donates the state.
+    validate: jitted (params, batch) -> metrics.
+    bind: params -> denoiser.
+    stages: of sampling, the lowest resolution first.
+    upsample: up2.
+  """
+
+  config: ConfigDict
+  spec: ImageSpec
+  mesh: Mesh
+  batch_size: int
+  state_shapes: state.TrainState
+  init: Callable[[], state.TrainState]
+  step: TrainStep
+  validate: Callable[[Any, Batch], Metrics]
+  bind: Callable[[Any], Denoiser]
+  stages: tuple[Stage, ...]
+  upsample: Callable[[Array], Array]
+
+  def generator(
+    self, stages: tuple[Stage, ...] | None = None, *, trajectory: bool = False
+  ) -> Generate:
+    """The jitted cascade, or some stages of it."""
+    return make_generate(
+      self.bind,
+      self.stages if stages is None else stages,
+      channels=self.spec.channels,
+      upsample=self.upsample,
+      mesh=self.mesh,
+      trajectory=trajectory,
+    )
+
+  def steps(self, images: float) -> int:
+    """Training steps that see at least that many images."""
+    return max(1, math.ceil(images / self.batch_size))
+
+
+def open_data(config: ConfigDict) -> tuple[ImageSource, ImageSource]:
+  """The training and the held-out images."""
+  return source.open_splits(
+    config.data.source,
+    resolution=config.stages.resolutions[-1],
+    crop=config.data.crop,
+    data_dir=config.data.dir,
+  )
+
+
+def experiment(config: ConfigDict, spec: ImageSpec) -> Experiment:
+  """Builds everything but the data, whose spec a checkpoint knows as well.
+
+  Args:
+    config: checked by `schema.check`.
+    spec: of the images.
+
+  Returns:
+    The parts.
+
+  Raises:
+    UserError: fields that do not go together.
+  """
+  _check_labels(config, spec)
+  mesh = sharding.make_mesh(**config.mesh)
+  upsample = functools.partial(pyramid.upsample, method=config.stages.upsample)
+  denoiser = make_denoiser(config, spec, upsample)
+  batch_size = _batch_size(config)
+  optimizer = make_optimizer(config, batch_size)
+
+  def init(key):
+    params = init_params(denoiser, key, spec.channels)
+    return state.create(params, optimizer)
+
+  key = jax.random.key(config.seed)
+  shapes = jax.eval_shape(init, key)
+  shardings = sharding.state_shardings(mesh, shapes)
+  everywhere = sharding.replicated(mesh)
+  train_loss, validate = _losses(config, denoiser)
+  step = make_train_step(
+    train_loss,
+    optimizer,
+    ema_half_life=config.ema.half_life_images,
+    ema_ramp=config.ema.ramp,
+  )
+  return Experiment(
+    config=config,
+    spec=spec,
+    mesh=mesh,
+    batch_size=batch_size,
+    state_shapes=jax.tree.map(
+      lambda leaf, where: leaf.update(sharding=where), shapes, shardings
+    ),
+    init=functools.partial(jax.jit(init, out_shardings=shardings), key),
+    step=jax.jit(step, donate_argnums=0, out_shardings=(shardings, everywhere)),
+    validate=jax.jit(validate, out_shardings=everywhere),
+    bind=functools.partial(bind, denoiser),
+    stages=sampling_stages(config),
+    upsample=upsample,
+  )
+
+
+def _losses(config, denoiser):
+  """(params, key, batch) -> (loss, metrics), and (params, batch) -> metrics."""
+  stages = loss_stages(config)
+
+  def train(params, key, batch):
+    dropout_key, key = jax.random.split(key)
+    return loss.cascade_loss(
+      bind(denoiser, params, dropout_key),
+      key,
+      from_uint8(batch.image),
+      batch.label,
+      stages=stages,
+      label_dropout=config.model.label_dropout,
+    )
+
+  def validate(params, batch):
+    return loss.validation_loss(
+      bind(denoiser, params),
+      jax.random.key(0),
+      from_uint8(batch.image),
+      batch.label,
+      stages=stages,
+    )
+
+  return train, validate
+
+
+def _batch_size(config):
+  size = max(config.stages.images)
+  if size % jax.device_count():
+    raise UserError(
+      f"config.stages.images = {config.stages.images}: a batch of {size} does "
+      f"not divide over {jax.device_count()} devices"
+    )
+  return size
+
+
+def _check_labels(config, spec):
+  section = config.sampling
+  if section.guidance_scale != 1 and not spec.num_classes:
+    raise UserError(
+      f"config.sampling.guidance_scale = {section.guidance_scale}: guidance "
+      "needs labels, and this data has none; set it to 1"
+    )
+  if section.label >= 0 and section.label >= spec.num_classes:
+    raise UserError(
+      f"config.sampling.label = {section.label}: the data has "
+      f"{spec.num_classes} classes, counted from 0; -1 takes all in turn"
+    )
