@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -90,12 +90,17 @@ def open_data(config: ConfigDict) -> tuple[ImageSource, ImageSource]:
   )
 
 
-def experiment(config: ConfigDict, spec: ImageSpec) -> Experiment:
+def experiment(
+  config: ConfigDict,
+  spec: ImageSpec,
+  devices: Sequence[jax.Device] | None = None,
+) -> Experiment:
   """Builds everything but the data, whose spec a checkpoint knows as well.
 
   Args:
     config: checked by `schema.check`.
     spec: of the images.
+    devices: to run on; all by default.
 
   Returns:
     The parts.
@@ -104,10 +109,10 @@ def experiment(config: ConfigDict, spec: ImageSpec) -> Experiment:
     UserError: fields that do not go together.
   """
   _check_labels(config, spec)
-  mesh = sharding.make_mesh(**config.mesh)
+  mesh = sharding.make_mesh(**config.mesh, devices=devices)
   upsample = functools.partial(pyramid.upsample, method=config.stages.upsample)
   denoiser = make_denoiser(config, spec, upsample)
-  batch_size = _batch_size(config)
+  batch_size = _batch_size(config, mesh)
   optimizer = make_optimizer(config, batch_size)
 
   def init(key):
@@ -169,12 +174,12 @@ def _losses(config, denoiser):
   return train, validate
 
 
-def _batch_size(config):
+def _batch_size(config, mesh):
   size = max(config.stages.images)
-  if size % jax.device_count():
+  if size % mesh.size:
     raise UserError(
       f"config.stages.images = {config.stages.images}: a batch of {size} does "
-      f"not divide over {jax.device_count()} devices"
+      f"not divide over {mesh.size} devices"
     )
   return size
 

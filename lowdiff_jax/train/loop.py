@@ -136,6 +136,7 @@ def _progress_bar(step, num_steps, batch_size):
     unit_scale=True,
     disable=jax.process_index() != 0,
     desc="train",
+    mininterval=1.0,
   )
 
 

@@ -5,6 +5,7 @@ moments are split over `fsdp` alone, so fsdp=1 is plain data parallelism.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -18,12 +19,15 @@ from lowdiff_jax.interfaces import Batch, UserError
 MIN_FSDP_SIZE = 2**12
 
 
-def make_mesh(data: int = -1, fsdp: int = 1) -> Mesh:
-  """A mesh over all devices.
+def make_mesh(
+  data: int = -1, fsdp: int = 1, devices: Sequence[jax.Device] | None = None
+) -> Mesh:
+  """A mesh over the devices.
 
   Args:
     data: size of the axis `data`; -1 for all devices that `fsdp` leaves.
     fsdp: size of the axis `fsdp`.
+    devices: all by default.
 
   Returns:
     The mesh.
@@ -31,16 +35,19 @@ def make_mesh(data: int = -1, fsdp: int = 1) -> Mesh:
   Raises:
     UserError: the axes do not multiply to the number of devices.
   """
-  devices = jax.device_count()
+  devices = jax.devices() if devices is None else devices
   if data == -1 and fsdp > 0:
-    data = devices // fsdp
-  if data < 1 or fsdp < 1 or data * fsdp != devices:
+    data = len(devices) // fsdp
+  if data < 1 or fsdp < 1 or data * fsdp != len(devices):
     raise UserError(
       f"config.mesh: data={data} x fsdp={fsdp} is not the number of devices, "
-      f"{devices}; data=-1 takes what fsdp leaves"
+      f"{len(devices)}; data=-1 takes what fsdp leaves"
     )
   return jax.make_mesh(
-    (data, fsdp), ("data", "fsdp"), axis_types=(AxisType.Auto,) * 2
+    (data, fsdp),
+    ("data", "fsdp"),
+    axis_types=(AxisType.Auto,) * 2,
+    devices=devices,
   )
 
 

@@ -1,0 +1,91 @@
+"""Every config page builds, and a wrong field is named."""
+
+import jax
+import pytest
+
+from lowdiff_jax import build
+from lowdiff_jax.build import schema
+from lowdiff_jax.interfaces import ImageSpec, UserError
+from tests import tiny
+from tests.command_line import REPOSITORY
+
+PAGES = sorted(path.stem for path in (REPOSITORY / "configs").glob("*.py"))
+
+
+@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize(
+  "arguments", ["", "baseline", "smoke", "baseline,smoke"]
+)
+def test_page_builds(name, arguments):
+  config = tiny.config(arguments, name)
+  spec = ImageSpec(config.stages.resolutions[-1], 1, 10)
+  experiment = build.experiment(config, spec)
+  stages = 1 if "baseline" in arguments else len(config.stages.resolutions)
+  assert len(experiment.stages) == stages
+  assert (
+    sum(x.size for x in jax.tree.leaves(experiment.state_shapes.params)) > 0
+  )
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_begins_with_its_command(name):
+  text = (REPOSITORY / "configs" / f"{name}.py").read_text()
+  command = f"python -m lowdiff_jax.main --config=configs/{name}.py"
+  assert command in text.split('"""')[1]
+
+
+def test_unknown_argument():
+  with pytest.raises(ValueError, match="unknown argument 'smok'"):
+    tiny.config("smok")
+
+
+@pytest.mark.parametrize(
+  ("field", "value", "said"),
+  [
+    ("data.crop", "middle", "expected one of none, center"),
+    ("sampling.sampler", ("heun", "ddim"), "each value one of euler, heun"),
+    ("sampling.steps", (3,), "expected 2 values, one for each of"),
+    ("sampling.steps", (3, 0), "each value an integer of at least 1"),
+    ("sampling.sigma_min", (50.0, 0.01), "must be below sigma_max"),
+    ("stages.resolutions", (4, 12), "each to be twice the one before"),
+    ("stages.resolutions", (6, 12), ""),
+    ("model.channel_mult", (1, 2, 2, 2, 2), "5 levels do not fit"),
+    ("model.channels", 100, "do not divide into groups"),
+    ("optimizer.learning_rate", -1.0, "expected a number above 0"),
+    ("optimizer.betas", (0.9, 1.5), "at least 0 and at most 1"),
+    ("cascade", 1, "expected True or False"),
+  ],
+)
+def test_wrong_values_are_named(field, value, said):
+  config = tiny.config()
+  with config.ignore_type():
+    config.update_from_flattened_dict({field: value})
+  if not said:
+    schema.check(config)
+    return
+  with pytest.raises(UserError, match=rf"config\.{field}.*{said}"):
+    schema.check(config)
+
+
+def test_unknown_and_missing_fields_are_named():
+  config = tiny.config()
+  config.train.unlock()
+  config.train.epochs = 3
+  with pytest.raises(UserError, match=r"config\.train\.epochs: no such field"):
+    schema.check(config)
+  del config.train["epochs"], config.train["images"]
+  with pytest.raises(UserError, match=r"config\.train\.images is missing"):
+    schema.check(config)
+
+
+def test_fields_that_do_not_go_with_the_data():
+  unlabelled = ImageSpec(8, 1, 0)
+  guided = tiny.config(**{"sampling.guidance_scale": 2.0})
+  with pytest.raises(UserError, match="guidance needs labels"):
+    build.experiment(guided, unlabelled)
+  eleven = tiny.config(**{"sampling.label": 11})
+  with pytest.raises(UserError, match="has 10 classes, counted from 0"):
+    build.experiment(eleven, tiny.SPEC)
+  odd = tiny.config(**{"stages.images": (3, 3)})
+  with pytest.raises(UserError, match="does not divide over 8 devices"):
+    build.experiment(odd, tiny.SPEC)

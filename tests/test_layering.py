@@ -1,0 +1,81 @@
+"""Imports point one way: what a layer may know of the package."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "lowdiff_jax"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+_BASE = {"interfaces", "__init__"}
+ALLOWED = {
+  "interfaces": set(),
+  "__init__": set(),
+  "diffusion": _BASE,
+  "models": _BASE,
+  "data": _BASE,
+  "train": _BASE | {"diffusion", "models", "data"},
+  "evaluate": _BASE | {"diffusion", "models", "data"},
+  "build": _BASE | {"diffusion", "models", "data", "train", "evaluate"},
+}
+ALLOWED["modes"] = ALLOWED["build"] | {"build"}
+ALLOWED["main"] = ALLOWED["modes"] | {"modes"}
+# Who else may know these packages.
+HOMES = {
+  "flax": {"models"},
+  "orbax": {"train/checkpoint.py"},
+  "optax": {"train", "build/training.py", "build/experiment.py"},
+  "ml_collections": {"build", "modes", "main.py"},
+  "grain": {"data"},
+  "tensorflow_datasets": {"data"},
+  "sklearn": {"data", "evaluate"},
+  "absl": {"data", "train", "main.py"},
+}
+
+
+def imports(path):
+  """Every module that a file imports, at any depth."""
+  for node in ast.walk(ast.parse(path.read_text())):
+    if isinstance(node, ast.Import):
+      yield from (name.name for name in node.names)
+    elif isinstance(node, ast.ImportFrom):
+      assert node.level == 0, f"{path} imports relatively"
+      yield node.module
+      yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+def layer(path):
+  part = path.relative_to(PACKAGE).parts[0]
+  return part.removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_imports_point_down(path):
+  for name in imports(path):
+    parts = name.split(".")
+    if parts[0] != "lowdiff_jax" or len(parts) < 2:
+      continue
+    known = parts[1]
+    if not ((PACKAGE / known).is_dir() or (PACKAGE / f"{known}.py").exists()):
+      continue  # A name of the package itself, such as its version.
+    fine = known == layer(path) or known in ALLOWED[layer(path)]
+    assert fine, f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_libraries_stay_at_home(path):
+  relative = path.relative_to(PACKAGE)
+  for name in imports(path):
+    homes = HOMES.get(name.split(".")[0])
+    # Every score says which Flax it was made with.
+    if homes is None or (name, str(relative)) == ("flax", "modes/evaluate.py"):
+      continue
+    places = {relative.parts[0], relative.as_posix()}
+    assert places & homes, f"{path} imports {name}"
+
+
+def test_every_file_is_short_and_named_for_what_it_does():
+  for path in FILES:
+    assert path.stem not in ("utils", "helpers", "misc"), path
+    assert len(path.read_text().splitlines()) <= 260, path
