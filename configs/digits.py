@@ -97,7 +97,7 @@ def get_config(arguments: str = "") -> ConfigDict:
   config.upscale = {"input": ""}
 
   if "smoke" in chosen:
-    config.model.channels = 8
+    config.model.update({"channels": 8, "attn_resolutions": ()})
     config.stages.images = (8, 8)
     config.sampling.update({"steps": (3, 2), "images": 10, "batch_size": 10})
     config.baseline.steps = 3

@@ -6,15 +6,18 @@ import sys
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parent.parent
+# Compiling is most of what the tests do, and their networks are tiny.
+XLA_FLAGS = "--xla_backend_optimization_level=0"
 COMPILED = Path.home() / ".cache" / "lowdiff_jax" / "tests"
 
 
-def environment(**extra: str) -> dict[str, str]:
-  """One CPU device and the tests' compilation cache."""
-  inherited = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+def environment(devices: int = 1, **extra: str) -> dict[str, str]:
+  """Simulated CPU devices and the tests' compilation cache."""
+  count = f"--xla_force_host_platform_device_count={devices}"
   return {
-    **inherited,
+    **os.environ,
     "JAX_PLATFORMS": "cpu",
+    "XLA_FLAGS": f"{XLA_FLAGS} {count}",
     "JAX_COMPILATION_CACHE_DIR": str(COMPILED),
     **extra,
   }

@@ -3,17 +3,13 @@
 import os
 from pathlib import Path
 
-os.environ["XLA_FLAGS"] = (
-  os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
-)
-os.environ["JAX_PLATFORMS"] = "cpu"
+from tests import command_line
+
+os.environ.update(command_line.environment(devices=8))
 
 import jax
 import pytest
 
-from tests import command_line
-
-jax.config.update("jax_compilation_cache_dir", str(command_line.COMPILED))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 

@@ -182,11 +182,17 @@ def validation_loss(
     )
     low_res = images[k - 1] if k else None
     cond = noisy_condition(cond_key, low_res, label, stage.max_low_res_sigma)
-    for level in noise.lognormal_quantiles(levels, stage.p_mean, stage.p_std):
-      sigma = jnp.full(image.shape[0], level)
-      loss = denoising_loss(
-        denoise, eps_key, images[k], cond, sigma=sigma, weight=stage.weight
-      )
-      name = f"{stage.resolution}x{stage.resolution}/sigma_{level:.3g}"
-      metrics[f"validation/{name}"] = loss.mean()
+    sigmas = noise.lognormal_quantiles(levels, stage.p_mean, stage.p_std)
+
+    def loss_at(sigma, stage=stage, clean=images[k], key=eps_key, cond=cond):
+      sigma = jnp.full(clean.shape[0], sigma)
+      return denoising_loss(
+        denoise, key, clean, cond, sigma=sigma, weight=stage.weight
+      ).mean()
+
+    # One after the other: the network is compiled once.
+    losses = jax.lax.map(loss_at, jnp.asarray(sigmas, jnp.float32))
+    for sigma, value in zip(sigmas, losses, strict=True):
+      name = f"{stage.resolution}x{stage.resolution}/sigma_{sigma:.3g}"
+      metrics[f"validation/{name}"] = value
   return metrics

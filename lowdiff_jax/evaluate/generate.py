@@ -69,6 +69,9 @@ def make_generate(
   over_devices = NamedSharding(mesh, P(("data", "fsdp")))
 
   def generate(params, seed, indices, labels, low_res=None):
+    indices, labels, low_res = jax.lax.with_sharding_constraint(
+      (indices, labels, low_res), over_devices
+    )
     images, trajectories = cascade(
       bind(params),
       noise.image_keys(seed, indices),
@@ -81,15 +84,7 @@ def make_generate(
     )
     return jax.tree.map(to_uint8, (images, trajectories))
 
-  def split(x):
-    return jax.lax.with_sharding_constraint(x, over_devices)
-
-  def sharded(params, seed, indices, labels, low_res=None):
-    return generate(
-      params, seed, *jax.tree.map(split, (indices, labels, low_res))
-    )
-
-  return jax.jit(sharded, out_shardings=NamedSharding(mesh, P()))
+  return jax.jit(generate, out_shardings=NamedSharding(mesh, P()))
 
 
 def labels_of(

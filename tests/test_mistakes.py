@@ -1,0 +1,146 @@
+"""Every mistake of the user's: one line that says the way out, status 2."""
+
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests import command_line
+from tests.test_modes import trained  # noqa: F401 (a fixture)
+
+
+def mistake(*arguments, **kwargs):
+  """The one line of an error."""
+  done = command_line.run(*arguments, **kwargs)
+  assert done.returncode == 2, (done.returncode, done.stderr)
+  assert "Traceback" not in done.stderr
+  lines = [ln for ln in done.stderr.splitlines() if ln.startswith("error: ")]
+  assert len(lines) == 1, done.stderr
+  return lines[0]
+
+
+@pytest.mark.parametrize(
+  ("argument", "said"),
+  [
+    ("--config.train.imags=3", "train.imags: no such field; did you mean"),
+    ("--config.train.images=many", "train.images=many"),
+    (
+      "--config.sampling.steps=(3,)",
+      "sampling.steps = (3,): expected 2 values",
+    ),
+    ("--config.data.crop=left", "crop = 'left': expected one of none, center"),
+    ("--mode=trian", "--mode=trian: expected one of train, sample"),
+    ("--workdri=a", "workdri"),
+    ("train", "unexpected argument 'train'"),
+    ("--config.data.source=folder:/no/where", "there is no folder /no/where"),
+    ("--config.data.source=tfds:digit", "TFDS knows no set of that name"),
+    ("--config.mesh.fsdp=3", "is not the number of devices, 1"),
+    ("--mode=upscale", "set --config.upscale.input=PATH"),
+  ],
+)
+def test_wrong_argument(argument, said, tmp_path, data_dir):
+  line = mistake(
+    f"--workdir={tmp_path}/run", f"--config.data.dir={data_dir}", argument
+  )
+  assert said in line
+  assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+@pytest.mark.parametrize(
+  ("config", "said"),
+  [
+    ("digit.py", "there is no such file"),
+    ("digits.py:smok", "unknown argument 'smok'"),
+  ],
+)
+def test_wrong_config(config, said):
+  assert said in mistake(config=config)
+
+
+def test_workdir_that_cannot_be_written(tmp_path):
+  (tmp_path / "file").touch()
+  line = mistake(f"--workdir={tmp_path}/file/run")
+  assert "cannot write there (Not a directory); choose another" in line
+
+
+@pytest.mark.parametrize("mode", ["sample", "evaluate", "upscale"])
+def test_no_checkpoint(mode, tmp_path):
+  line = mistake(
+    f"--workdir={tmp_path}", f"--mode={mode}", "--config.upscale.input=a.png"
+  )
+  assert "no checkpoint in" in line and "train first, or set --workdir" in line
+
+
+def test_checkpoint_of_another_architecture(trained):  # noqa: F811
+  _, flags, _ = trained
+  wider = "--config.model.channels=16"
+  for mode in ("train", "sample"):
+    line = mistake(*flags, f"--mode={mode}", wider)
+    assert "of another architecture" in line
+  # Nothing is lost.
+  assert command_line.run(*flags, "--mode=sample").returncode == 0
+
+
+def test_damaged_checkpoint(trained, tmp_path):  # noqa: F811
+  workdir, flags, _ = trained
+  copy = tmp_path / "run"
+  shutil.copytree(workdir, copy)
+  newest = copy / "checkpoints" / "10"
+  files = [path for path in newest.rglob("*") if path.is_file()]
+  largest = max(files, key=lambda path: path.stat().st_size)
+  data = largest.read_bytes()
+  largest.write_bytes(data[:100] + b"x" + data[101:])
+  line = mistake(f"--workdir={copy}", flags[1])
+  assert f"damaged; delete {newest}" in line
+  shutil.rmtree(newest)
+  done = command_line.run(f"--workdir={copy}", flags[1])
+  assert done.returncode == 0 and "resuming at step 5" in done.stdout
+
+
+def save(path, side):
+  Image.fromarray(np.zeros((side, side), np.uint8)).save(path)
+
+
+@pytest.mark.parametrize(
+  ("sides", "said"),
+  [
+    ((), "no image in"),
+    ((8, 10), "1.png is 10x10 but"),
+    ((6, 6), "0.png is 6x6, smaller than the model's 8x8"),
+  ],
+)
+def test_wrong_images(sides, said, tmp_path):
+  for i, side in enumerate(sides):
+    save(tmp_path / f"{i}.png", side)
+  line = mistake(
+    f"--workdir={tmp_path}/run", f"--config.data.source=folder:{tmp_path}"
+  )
+  assert said in line
+
+
+def test_wrong_images_to_upscale(trained, tmp_path):  # noqa: F811
+  flags = (*trained[1], "--mode=upscale")
+  save(tmp_path / "five.png", 5)
+  (tmp_path / "broken.png").write_bytes(b"?")
+  for name, said in (
+    ("five.png", "five.png is 5x5: this model upscales 4x4"),
+    ("broken.png", "no readable image in"),
+    ("gone.png", "there is no"),
+  ):
+    line = mistake(*flags, f"--config.upscale.input={tmp_path}/{name}")
+    assert said in line
+
+
+def test_loss_that_is_not_finite(tmp_path, data_dir):
+  line = mistake(
+    f"--workdir={tmp_path}",
+    f"--config.data.dir={data_dir}",
+    "--config.optimizer.learning_rate=1e30",
+    "--config.optimizer.clip_norm=1e30",
+    "--config.train.checkpoint_images=8",
+  )
+  assert "the loss is not finite at step" in line and "is kept" in line
+  kept = [int(path.name) for path in (tmp_path / "checkpoints").iterdir()]
+  step = int(line.split("at step ")[1].split(" ")[0])
+  assert kept and max(kept) < step

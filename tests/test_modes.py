@@ -1,0 +1,153 @@
+"""Every mode through the real command line, in processes of their own."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests import command_line
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, data_dir):
+  """A workdir after `train`, and the flags that go on with it."""
+  workdir = tmp_path_factory.mktemp("runs") / "digits-smoke"
+  flags = (f"--workdir={workdir}", f"--config.data.dir={data_dir}")
+  done = command_line.run(*flags)
+  assert done.returncode == 0, done.stderr
+  return workdir, flags, done.stdout
+
+
+def run(trained, *more):
+  done = command_line.run(*trained[1], *more)
+  assert done.returncode == 0, done.stderr
+  return done.stdout
+
+
+def test_train_leaves_all_it_promises(trained):
+  workdir, _, printed = trained
+  assert "label_agreement" in printed and "frechet_distance" in printed
+  for pattern in (
+    "checkpoints/*",
+    "tensorboard/events*",
+    "samples/000000.png",
+    "samples/grid.png",
+    "samples/strip.png",
+    "samples/step_*.png",
+    "scores/*.json",
+  ):
+    assert list(workdir.glob(pattern)), pattern
+  config = json.loads((workdir / "config.json").read_text())
+  assert config["train"]["images"] == 80
+  lines = (workdir / "metrics.jsonl").read_text().splitlines()
+  records = [json.loads(line) for line in lines]
+  losses = [r for r in records if "loss/8x8" in r]
+  assert [r["step"] for r in losses] == [2, 4, 6, 8, 10]
+  assert losses[-1]["images"] == 80 and losses[-1]["images_per_second"] > 0
+  watched = records[-1]
+  assert sum(name.startswith("validation/") for name in watched) == 10
+  assert "score/frechet_distance_of_10_images" in watched
+
+
+def test_score_file_holds_the_protocol(trained):
+  (path,) = (trained[0] / "scores").glob("*.json")
+  record = json.loads(path.read_text())
+  assert set(record["generated"]) == set(record["held_out"])
+  protocol = record["protocol"]
+  assert protocol["images"] == 100 and protocol["images_trained_on"] == 80
+  assert protocol["checkpoint"].endswith("checkpoints/10")
+  low, top = protocol["sampling"]
+  assert (low["sampler"], low["steps"], low["nfe"]) == ("dpmpp_2m", 3, 3)
+  assert (top["resolution"], top["start"]) == (8, "noise")
+  assert top["sigmas"][-1] == 0
+  for name in ("parameters", "features", "reference", "versions", "device"):
+    assert protocol[name]
+
+
+def test_sample_is_a_function_of_seed_and_index(trained):
+  workdir, _, _ = trained
+  before = np.asarray(Image.open(workdir / "samples" / "000007.png"))
+  printed = run(
+    trained,
+    "--mode=sample",
+    "--config.sampling.images=4",
+    "--config.sampling.first=5",
+    "--config.sampling.gif=True",
+  )
+  assert "4 images of step 10" in printed
+  after = np.asarray(Image.open(workdir / "samples" / "000007.png"))
+  # Another batch size may round the other way.
+  assert np.abs(after.astype(int) - before).max() <= 1
+  with Image.open(workdir / "samples" / "denoising.gif") as animation:
+    assert animation.n_frames == 5
+  strip = Image.open(workdir / "samples" / "strip.png")
+  assert strip.height > strip.width
+  run(trained, "--mode=sample", "--config.sampling.checkpoint=5")
+
+
+def test_evaluate(trained):
+  printed = run(trained, "--mode=evaluate", "--config.evaluation.images=20")
+  assert "20 images of step 10" in printed
+  assert (trained[0] / "scores" / "step_00000010_images_20.json").exists()
+
+
+def test_benchmark_against_a_baseline_of_the_same_recipe(trained):
+  workdir, flags, _ = trained
+  done = command_line.run(
+    f"--workdir={workdir}-baseline", flags[1], config="digits.py:smoke,baseline"
+  )
+  assert done.returncode == 0, done.stderr
+  printed = run(trained, "--mode=benchmark")
+  assert "cascade is" in printed and "3 steps of heun" in printed
+  record = json.loads((workdir / "benchmark.json").read_text())
+  cascade, heun, own, _ = record["rows"]
+  assert cascade["nfe"] == {"4x4": 3, "8x8": 2} and heun["nfe"] == {"8x8": 5}
+  assert (
+    own["nfe"] == {"8x8": 18} and own["sampling"][0]["sampler"] == "dpmpp_2m"
+  )
+  for row in record["rows"]:
+    assert row["images_per_second"] > 0 and row["peak_memory_bytes"] > 0
+    assert "frechet_distance" in row["scores"]
+  ratio = cascade["images_per_second"] / heun["images_per_second"]
+  np.testing.assert_allclose(heun["cascade_speed_ratio"], ratio)
+  # The same network: an evaluation at 8x8 costs what it costs, but for the
+  # condition's channels.
+  per_evaluation = [
+    row["gflop_per_image_by_stage"]["8x8"] / row["nfe"]["8x8"]
+    for row in (cascade, heun)
+  ]
+  np.testing.assert_allclose(*per_evaluation, rtol=0.05)
+
+
+def test_upscale_takes_the_users_small_images(trained, tmp_path):
+  for i in range(3):
+    pixels = np.full((4, 4, 3), 80 * i, np.uint8)
+    Image.fromarray(pixels).save(tmp_path / f"mine_{i}.png")
+  run(trained, "--mode=upscale", f"--config.upscale.input={tmp_path}")
+  folder = trained[0] / "upscaled"
+  assert Image.open(folder / "mine_1.png").size == (8, 8)
+  assert (folder / "strip.png").exists()
+  one = tmp_path / "mine_2.png"
+  printed = run(trained, "--mode=upscale", f"--config.upscale.input={one}")
+  assert "1 images" in printed
+
+
+def test_own_images_train_with_nothing_but_the_source(tmp_path):
+  rng = np.random.default_rng(0)
+  for i in range(24):
+    name = f"{'cats' if i % 2 else 'dogs'}/{i}.{'jpg' if i % 3 else 'png'}"
+    path = tmp_path / "images" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = rng.integers(0, 256, (16, 16, 3), np.uint8)
+    Image.fromarray(pixels).save(path)
+  (tmp_path / "images" / "cats" / "broken.png").write_bytes(b"?")
+  workdir = tmp_path / "run"
+  done = command_line.run(
+    f"--workdir={workdir}", f"--config.data.source=folder:{tmp_path}/images"
+  )
+  assert done.returncode == 0, done.stderr
+  assert "broken.png" in done.stderr
+  image = Image.open(workdir / "samples" / "000000.png")
+  assert image.size == (8, 8) and image.mode == "RGB"
+  assert "label_agreement" in done.stdout

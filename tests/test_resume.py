@@ -1,0 +1,149 @@
+"""Interrupted runs end where uninterrupted ones do, bit for bit."""
+
+import random
+import signal
+import socket
+import subprocess
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from lowdiff_jax.train.checkpoint import Checkpoints
+from tests import command_line, tiny
+
+# 40 steps, each with a checkpoint.
+FIELDS = {
+  "train.images": 320,
+  "train.log_images": 16,
+  "train.evaluate_images": 320,
+  "train.checkpoint_images": 8,
+}
+
+
+def flags(workdir, data_dir, **fields):
+  fields = {**FIELDS, "data.dir": data_dir, **fields}
+  return [
+    f"--workdir={workdir}",
+    *(f"--config.{name}={value}" for name, value in fields.items()),
+  ]
+
+
+def start(workdir, data_dir, **env):
+  return subprocess.Popen(
+    command_line.command(*flags(workdir, data_dir)),
+    cwd=command_line.REPOSITORY,
+    env=command_line.environment(**env),
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+
+
+def final_state(workdir):
+  checkpoints = Checkpoints(workdir / "checkpoints", create=False)
+  state = checkpoints.restore(tiny.experiment().state_shapes)
+  checkpoints.close()
+  return jax.device_get(state)
+
+
+def steps(workdir):
+  """The finished checkpoints."""
+  folders = (workdir / "checkpoints").glob("*")
+  return [int(path.name) for path in folders if path.name.isdigit()]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory, data_dir):
+  workdir = tmp_path_factory.mktemp("whole")
+  done = command_line.run(*flags(workdir, data_dir))
+  assert done.returncode == 0, done.stderr
+  return final_state(workdir)
+
+
+def assert_same(a, b):
+  for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+    np.testing.assert_array_equal(x, y)
+
+
+def wait_for(process, condition, what):
+  """Until the condition holds; a process that ends before it has failed."""
+  deadline = time.monotonic() + 120
+  while not condition():
+    assert process.poll() is None, process.communicate()
+    assert time.monotonic() < deadline, f"no {what}"
+    time.sleep(0.001)
+
+
+def test_kill_in_training_and_in_a_write(uninterrupted, tmp_path, data_dir):
+  rng = random.Random(0)
+
+  def writing():
+    """A checkpoint is under way."""
+    return any((tmp_path / "checkpoints").glob("*.orbax-checkpoint-tmp*"))
+
+  for goal, delay in ((5, rng.random() * 0.2), (15, 0.0), (25, 0.0)):
+    process = start(tmp_path, data_dir)
+    wait_for(
+      process, lambda g=goal: max(steps(tmp_path), default=0) >= g, "checkpoint"
+    )
+    if not delay:
+      wait_for(process, writing, "write")
+    time.sleep(delay)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert max(steps(tmp_path)) < 40
+  done = command_line.run(*flags(tmp_path, data_dir))
+  assert done.returncode == 0 and "resuming at step" in done.stdout, done.stderr
+  assert_same(final_state(tmp_path), uninterrupted)
+  lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+  logged = [line.split(",")[0] for line in lines if '"loss":' in line]
+  assert len(logged) == len(set(logged)) and '{"step": 40' in logged
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_the_same_command_goes_on(
+  number, uninterrupted, tmp_path, data_dir
+):
+  process = start(tmp_path, data_dir)
+  wait_for(process, lambda: max(steps(tmp_path), default=0) >= 3, "checkpoint")
+  process.send_signal(number)
+  printed, errors = process.communicate(timeout=120)
+  assert process.returncode == 128 + number, errors
+  assert "and saved; the same command goes on" in printed
+  assert "Traceback" not in errors
+  stopped = int(printed.split("stopped at step ")[1].split()[0])
+  assert stopped == max(steps(tmp_path)) < 40
+  done = command_line.run(*flags(tmp_path, data_dir))
+  assert f"resuming at step {stopped}" in done.stdout, done.stderr
+  assert_same(final_state(tmp_path), uninterrupted)
+
+
+def test_two_processes_are_one_to_rounding(uninterrupted, tmp_path, data_dir):
+  with socket.socket() as free:
+    free.bind(("127.0.0.1", 0))
+    port = free.getsockname()[1]
+  processes = [
+    start(
+      tmp_path,
+      data_dir,
+      JAX_COORDINATOR_ADDRESS=f"127.0.0.1:{port}",
+      JAX_NUM_PROCESSES="2",
+      JAX_PROCESS_ID=str(i),
+      devices=2,
+    )
+    for i in range(2)
+  ]
+  for process in processes:
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+  assert list((tmp_path / "scores").glob("*.json"))
+  ours = final_state(tmp_path)
+  assert int(ours.step) == 40
+  for a, b in zip(
+    jax.tree.leaves(ours.ema_params),
+    jax.tree.leaves(uninterrupted.ema_params),
+    strict=True,
+  ):
+    np.testing.assert_allclose(a, b, atol=1e-3)
