@@ -39,7 +39,7 @@ def get_config(arguments: str = "") -> ConfigDict:
     "p_mean": (-0.8, -0.8),
     "p_std": (1.2, 1.2),
     "loss_scale": (1.0, 1.0),
-    "max_low_res_sigma": 0.2,
+    "max_low_res_sigma": (0.0, 0.2),
     "upsample": "nearest",
   }
   config.sampling = {
@@ -49,9 +49,9 @@ def get_config(arguments: str = "") -> ConfigDict:
     "sigma_min": (0.01, 0.01),
     "sigma_max": (40.0, 40.0),
     "rho": (7.0, 7.0),
-    "low_res_sigma": 0.05,
-    "guidance_scale": 1.0,
-    "guidance_interval": (0.0, float("inf")),
+    "low_res_sigma": (0.0, 0.05),
+    "guidance_scale": (1.0, 1.0),
+    "guidance_interval": (0.0, 1e6),
     "images": 100,
     "first": 0,
     "seed": 0,

@@ -17,3 +17,13 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 def data_dir(tmp_path_factory) -> Path:
   """Where TFDS prepares `digits` once for all tests."""
   return tmp_path_factory.mktemp("tfds")
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory, data_dir):
+  """A workdir after `train`, and the flags that go on with it."""
+  workdir = tmp_path_factory.mktemp("runs") / "digits-smoke"
+  flags = (f"--workdir={workdir}", f"--config.data.dir={data_dir}")
+  done = command_line.run(*flags)
+  assert done.returncode == 0, done.stderr
+  return workdir, flags, done.stdout

@@ -80,7 +80,7 @@ def test_unknown_and_missing_fields_are_named():
 
 def test_fields_that_do_not_go_with_the_data():
   unlabelled = ImageSpec(8, 1, 0)
-  guided = tiny.config(**{"sampling.guidance_scale": 2.0})
+  guided = tiny.config(**{"sampling.guidance_scale": (1.0, 2.0)})
   with pytest.raises(UserError, match="guidance needs labels"):
     build.experiment(guided, unlabelled)
   eleven = tiny.config(**{"sampling.label": 11})

@@ -7,7 +7,6 @@ import pytest
 from PIL import Image
 
 from tests import command_line
-from tests.test_modes import trained  # noqa: F401 (a fixture)
 
 
 def mistake(*arguments, **kwargs):
@@ -72,7 +71,7 @@ def test_no_checkpoint(mode, tmp_path):
   assert "no checkpoint in" in line and "train first, or set --workdir" in line
 
 
-def test_checkpoint_of_another_architecture(trained):  # noqa: F811
+def test_checkpoint_of_another_architecture(trained):
   _, flags, _ = trained
   wider = "--config.model.channels=16"
   for mode in ("train", "sample"):
@@ -82,7 +81,7 @@ def test_checkpoint_of_another_architecture(trained):  # noqa: F811
   assert command_line.run(*flags, "--mode=sample").returncode == 0
 
 
-def test_damaged_checkpoint(trained, tmp_path):  # noqa: F811
+def test_damaged_checkpoint(trained, tmp_path):
   workdir, flags, _ = trained
   copy = tmp_path / "run"
   shutil.copytree(workdir, copy)
@@ -119,7 +118,7 @@ def test_wrong_images(sides, said, tmp_path):
   assert said in line
 
 
-def test_wrong_images_to_upscale(trained, tmp_path):  # noqa: F811
+def test_wrong_images_to_upscale(trained, tmp_path):
   flags = (*trained[1], "--mode=upscale")
   save(tmp_path / "five.png", 5)
   (tmp_path / "broken.png").write_bytes(b"?")

@@ -13,11 +13,11 @@ import pytest
 from lowdiff_jax.train.checkpoint import Checkpoints
 from tests import command_line, tiny
 
-# 40 steps, each with a checkpoint.
+# 16 steps, each with a checkpoint.
 FIELDS = {
-  "train.images": 320,
+  "train.images": 128,
   "train.log_images": 16,
-  "train.evaluate_images": 320,
+  "train.evaluate_images": 128,
   "train.checkpoint_images": 8,
 }
 
@@ -83,7 +83,7 @@ def test_kill_in_training_and_in_a_write(uninterrupted, tmp_path, data_dir):
     """A checkpoint is under way."""
     return any((tmp_path / "checkpoints").glob("*.orbax-checkpoint-tmp*"))
 
-  for goal, delay in ((5, rng.random() * 0.2), (15, 0.0), (25, 0.0)):
+  for goal, delay in ((3, rng.random() * 0.2), (6, 0.0), (9, 0.0)):
     process = start(tmp_path, data_dir)
     wait_for(
       process, lambda g=goal: max(steps(tmp_path), default=0) >= g, "checkpoint"
@@ -93,13 +93,13 @@ def test_kill_in_training_and_in_a_write(uninterrupted, tmp_path, data_dir):
     time.sleep(delay)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    assert max(steps(tmp_path)) < 40
+    assert max(steps(tmp_path)) < 16
   done = command_line.run(*flags(tmp_path, data_dir))
   assert done.returncode == 0 and "resuming at step" in done.stdout, done.stderr
   assert_same(final_state(tmp_path), uninterrupted)
   lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
   logged = [line.split(",")[0] for line in lines if '"loss":' in line]
-  assert len(logged) == len(set(logged)) and '{"step": 40' in logged
+  assert len(logged) == len(set(logged)) and '{"step": 16' in logged
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -114,7 +114,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(
   assert "and saved; the same command goes on" in printed
   assert "Traceback" not in errors
   stopped = int(printed.split("stopped at step ")[1].split()[0])
-  assert stopped == max(steps(tmp_path)) < 40
+  assert stopped == max(steps(tmp_path)) < 16
   done = command_line.run(*flags(tmp_path, data_dir))
   assert f"resuming at step {stopped}" in done.stdout, done.stderr
   assert_same(final_state(tmp_path), uninterrupted)
@@ -140,7 +140,7 @@ def test_two_processes_are_one_to_rounding(uninterrupted, tmp_path, data_dir):
     assert process.returncode == 0, errors
   assert list((tmp_path / "scores").glob("*.json"))
   ours = final_state(tmp_path)
-  assert int(ours.step) == 40
+  assert int(ours.step) == 16
   for a, b in zip(
     jax.tree.leaves(ours.ema_params),
     jax.tree.leaves(uninterrupted.ema_params),

@@ -186,10 +186,10 @@ def _batch_size(config, mesh):
 
 def _check_labels(config, spec):
   section = config.sampling
-  if section.guidance_scale != 1 and not spec.num_classes:
+  if set(section.guidance_scale) != {1} and not spec.num_classes:
     raise UserError(
       f"config.sampling.guidance_scale = {section.guidance_scale}: guidance "
-      "needs labels, and this data has none; set it to 1"
+      "needs labels, and this data has none; set all to 1"
     )
   if section.label >= 0 and section.label >= spec.num_classes:
     raise UserError(

@@ -26,8 +26,8 @@ def sampling_stages(config: ConfigDict) -> tuple[Stage, ...]:
         sigmas=sigmas,
         sampler=sampler.SAMPLERS[section.sampler[k]],
         start=section.start[k],
-        low_res_sigma=section.low_res_sigma if k else 0.0,
-        guide=_guide(config),
+        low_res_sigma=section.low_res_sigma[k],
+        guide=_guide(config, k),
       )
     )
   return tuple(stages)
@@ -53,13 +53,13 @@ def baseline_stage(
       steps or section.steps, section.sigma_min, section.sigma_max, section.rho
     ),
     sampler=sampler.SAMPLERS[sampler_name or section.sampler],
-    guide=_guide(config),
+    guide=_guide(config, -1),
   )
 
 
-def _guide(config):
+def _guide(config, stage):
   return functools.partial(
     guidance.classifier_free,
-    scale=config.sampling.guidance_scale,
+    scale=config.sampling.guidance_scale[stage],
     interval=config.sampling.guidance_interval,
   )

@@ -84,14 +84,15 @@ FIELDS: dict[str, Rule | _PerStage] = {
   # False: the last stage alone, sampled as `baseline` says.
   "cascade": _flag,
   # Training of each stage: `images` of each batch train it; ln(sigma) is
-  # normal(p_mean, p_std); sigma_data is the std of the clean images.
+  # normal(p_mean, p_std); sigma_data is the root of the mean square of the
+  # clean images; the condition's noise has std up to max_low_res_sigma.
   "stages.resolutions": _PerStage(_integer(1)),
   "stages.images": _PerStage(_integer(1)),
   "stages.sigma_data": _PerStage(_positive),
   "stages.p_mean": _PerStage(_real),
   "stages.p_std": _PerStage(_positive),
   "stages.loss_scale": _PerStage(_number(0)),
-  "stages.max_low_res_sigma": _number(0),
+  "stages.max_low_res_sigma": _PerStage(_number(0)),
   "stages.upsample": _choice(*UPSAMPLERS),
   "model.channels": _integer(4),
   "model.channel_mult": _tuple(_integer(1)),
@@ -120,8 +121,8 @@ FIELDS: dict[str, Rule | _PerStage] = {
   "sampling.sigma_min": _PerStage(_positive),
   "sampling.sigma_max": _PerStage(_positive),
   "sampling.rho": _PerStage(_positive),
-  "sampling.low_res_sigma": _number(0),
-  "sampling.guidance_scale": _number(0),
+  "sampling.low_res_sigma": _PerStage(_number(0)),
+  "sampling.guidance_scale": _PerStage(_number(0)),
   "sampling.guidance_interval": _tuple(_number(0), 2),
   # What mode sample makes: images first ... first + images - 1 of the seed, of
   # one class or of all in turn (-1), from a checkpoint or the newest (-1).

@@ -53,7 +53,7 @@ def loss_stages(config: ConfigDict) -> list[loss.StageLoss]:
         loss.edm_weight, sigma_data=section.sigma_data[k]
       ),
       scale=section.loss_scale[k],
-      max_low_res_sigma=section.max_low_res_sigma,
+      max_low_res_sigma=section.max_low_res_sigma[k],
     )
     for k, resolution in enumerate(section.resolutions)
   ]

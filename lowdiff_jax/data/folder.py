@@ -34,9 +34,9 @@ def open_folder(
       "and beside them; move them into one or the other"
     )
   files, channels = _survey(files, resolution, crop)
-  if len(files) < 2:
+  if len(files) < 4:
     raise UserError(
-      f"config.data.source: fewer than 2 readable images in {root}"
+      f"config.data.source: fewer than 4 readable images in {root}"
     )
   spec = ImageSpec(resolution, channels, len(names))
 

@@ -101,7 +101,9 @@ def fit(image: Image.Image, resolution: int, crop: str, name: str) -> Image:
 
 
 def hold_out(count: int) -> tuple[list[int], list[int]]:
-  """(train, test): every tenth index is held out, and at least one."""
-  test = list(range(9, count, 10)) or [count - 1]
+  """(train, test): every tenth index is held out, and at least two."""
+  test = list(range(9, count, 10))
+  if len(test) < 2:
+    test = [count - 2, count - 1]
   held = set(test)
   return [i for i in range(count) if i not in held], test

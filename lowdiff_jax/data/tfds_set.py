@@ -3,6 +3,8 @@
 Sets are prepared as array_record: random access, and no TensorFlow needed.
 """
 
+import io
+
 import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
@@ -25,14 +27,14 @@ def open_tfds(
   names = ()
   if isinstance(dict(features).get("label"), tfds.features.ClassLabel):
     names = tuple(features["label"].names)
-  channels = features["image"].shape[-1] or 3
+  channels = 1 if features["image"].shape[-1] == 1 else 3
   spec = ImageSpec(resolution, channels, len(names))
 
   def images(records, picks):
     def decode(i):
       record = records[picks[i]]
-      pixels = record["image"]
-      picture = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
+      picture = Image.open(io.BytesIO(record["image"]))
+      picture = picture.convert("L" if channels == 1 else "RGB")
       picture = fit(picture, resolution, crop, f"tfds:{name}: image {picks[i]}")
       label = record["label"] if names else NO_LABEL
       return np.asarray(picture).reshape(
@@ -42,10 +44,11 @@ def open_tfds(
     return Images(spec, names, len(picks), decode)
 
   splits = builder.info.splits
-  train = builder.as_data_source("train")
+  undecoded = {"image": tfds.decode.SkipDecoding()}
+  train = builder.as_data_source("train", decoders=undecoded)
   for held_out in ("test", "validation"):
     if held_out in splits:
-      test = builder.as_data_source(held_out)
+      test = builder.as_data_source(held_out, decoders=undecoded)
       return images(train, range(len(train))), images(test, range(len(test)))
   return tuple(images(train, picks) for picks in hold_out(len(train)))
 

@@ -32,7 +32,7 @@ def make_evaluator(train: Batch, test: Batch, num_classes: int) -> Evaluator:
     assigns to the class they were generated for).
   """
   train = Batch(train.image[:MAX_TRAIN], train.label[:MAX_TRAIN])
-  fit = _fit_classifier if num_classes else _fit_components
+  fit = _fit_classifier if num_classes > 1 else _fit_components
   describe, classify, name = fit(_pixels(train.image), train.label)
   reference = statistics(describe(_pixels(train.image)))
 

@@ -43,6 +43,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
       batches=lambda start: _device_batches(experiment, data[0], start),
       key=jax.random.key(config.seed),
       num_steps=experiment.steps(config.train.images),
+      batch_size=experiment.batch_size,
       log_every=experiment.steps(config.train.log_images),
       evaluate_every=experiment.steps(config.train.evaluate_images),
       checkpoint_every=experiment.steps(config.train.checkpoint_images),
@@ -64,7 +65,8 @@ def _start(experiment: Experiment, checkpoints: Checkpoints) -> TrainState:
     return state
   state = experiment.init()
   if jax.process_index() == 0:
-    print(parameter_overview.get_parameter_overview(state.params))
+    count = parameter_overview.count_parameters(state.params)
+    print(f"a new run of {count:,} parameters")
   return state
 
 

@@ -73,10 +73,16 @@ def describe(
   config: ConfigDict, stages: Sequence[Stage]
 ) -> list[dict[str, Any]]:
   """How each stage samples, in the words of the config."""
-  scale = config.sampling.guidance_scale
-  guidance = {"scale": scale}
-  if scale != 1:
-    guidance["interval"] = list(config.sampling.guidance_interval)
+  low, high = config.sampling.guidance_interval
+  scales = dict(
+    zip(config.stages.resolutions, config.sampling.guidance_scale, strict=True)
+  )
+
+  def guidance(scale):
+    if scale == 1:
+      return "none"
+    return f"classifier-free, {scale:g} for sigma in [{low:g}, {high:g}]"
+
   return [
     {
       "resolution": stage.resolution,
@@ -86,7 +92,7 @@ def describe(
       "sigmas": [float(f"{sigma:.4g}") for sigma in stage.sigmas],
       "start": stage.start,
       "low_res_sigma": stage.low_res_sigma,
-      "guidance": guidance,
+      "guidance": guidance(scales[stage.resolution]),
     }
     for stage in stages
   ]

@@ -53,6 +53,7 @@ def train(
   batches: Callable[[int], Iterator[Batch]],
   key: Array,
   num_steps: int,
+  batch_size: int,
   log_every: int,
   evaluate_every: int,
   checkpoint_every: int,
@@ -69,6 +70,7 @@ def train(
     batches: step -> iterator over the global batches from that step on.
     key: of the run; step k uses fold_in(key, k).
     num_steps: when to stop.
+    batch_size: images in a step, over all processes.
     log_every: steps between two lines of metrics.
     evaluate_every: steps between two calls of `evaluate`.
     checkpoint_every: steps between two checkpoints.
@@ -84,47 +86,36 @@ def train(
     UserError: a loss was not finite; the last good checkpoint is kept.
     SystemExit: SIGTERM or Ctrl-C, with the save under way.
   """
-  step, batch_size = int(state.step), None
-  pending: list[Metrics] = []
-  data = batches(step)
-  progress, since = None, time.perf_counter()
-  with StopSignal() as stop:
+  step, pending = int(state.step), []
+  data, since = batches(step), time.perf_counter()
+  bar = _progress_bar(step, num_steps, batch_size)
+  with StopSignal() as stop, bar as progress:
     while step < num_steps:
-      batch = next(data)
-      if progress is None:
-        batch_size = batch.label.shape[0]
-        progress = _progress_bar(step, num_steps, batch_size)
-      state, metrics = train_step(state, key, batch)
+      state, metrics = train_step(state, key, next(data))
       step += 1
-      progress.update(batch_size)
       pending.append(metrics)
       last = step == num_steps
-      stopping = stop.received(step)
-      if last or stopping or step % log_every == 0:
+      stopping = stop.received(step) and not last
+      saving = last or stopping or step % checkpoint_every == 0
+      if saving or step % log_every == 0:
         means = _finite_means(pending, step, checkpoints)
         seconds = time.perf_counter() - since
-        writer.write_scalars(
-          step,
-          {
-            "images": step * batch_size,
-            **means,
-            "images_per_second": len(pending) * batch_size / seconds,
-          },
-        )
-        progress.set_postfix_str(f"loss {means['loss']:.4f}")
+        means["images_per_second"] = len(pending) * batch_size / seconds
+        writer.write_scalars(step, {"images": step * batch_size, **means})
+        progress.set_postfix_str(f"loss {means['loss']:.4f}", refresh=False)
         pending, since = [], time.perf_counter()
-      if last or stopping or step % checkpoint_every == 0:
-        _finite_means(pending, step, checkpoints)
+      progress.update(batch_size)
+      if saving:
         checkpoints.save(state, meta)
-      if stopping and not last:
-        progress.close()
-        print(f"stopped at step {step} and saved; the same command goes on")
-        raise SystemExit(128 + (stop.number or signal.SIGTERM))
+      if stopping:
+        break
       if last or step % evaluate_every == 0:
         writer.write_scalars(step, evaluate(state))
         since = time.perf_counter()
-  if progress is not None:
-    progress.close()
+  if step < num_steps:
+    if jax.process_index() == 0:
+      print(f"stopped at step {step} and saved; the same command goes on")
+    raise SystemExit(128 + (stop.number or signal.SIGTERM))
   return state
 
 
@@ -141,10 +132,11 @@ def _progress_bar(step, num_steps, batch_size):
 
 
 def _finite_means(pending, last_step, checkpoints):
-  """Means of the metrics since the last log; raises if a loss is not finite."""
+  """Means of the metrics since the last log; raises if one is not finite."""
   pending = jax.device_get(pending)
   for i, metrics in enumerate(pending):
-    if not np.isfinite(metrics["loss"]):
+    # An infinite gradient spoils the parameters before the loss shows it.
+    if not np.isfinite([metrics["loss"], metrics["grad_norm"]]).all():
       step = last_step - len(pending) + i + 1
       good = checkpoints.latest_step()
       kept = "no checkpoint yet" if good is None else f"step {good} is kept"

@@ -61,30 +61,30 @@ def test_folder_without_classes_and_in_grey(tmp_path):
     write(tmp_path / f"{i}.jpg", mode="L", seed=i)
   train, test = open_folder(tmp_path)
   assert train.spec == (8, 1, 0)
-  assert (len(train), len(test)) == (4, 1)
-  assert (train.read(np.arange(4)).label == NO_LABEL).all()
+  assert (len(train), len(test)) == (3, 2)
+  assert (train.read(np.arange(3)).label == NO_LABEL).all()
 
 
 def test_large_images_are_averaged_and_cropped_if_asked(tmp_path):
-  for i in range(2):
+  for i in range(4):
     pixels = write(tmp_path / f"{i}.png", size=(20, 16), seed=i)
   with pytest.raises(UserError, match=r"0\.png is 20x16.*data\.crop=center"):
     open_folder(tmp_path)
   _, test = open_folder(tmp_path, crop="center")
   square = pixels[:, 2:18].astype(float)
   expected = square.reshape(8, 2, 8, 2, 3).mean((1, 3))
-  np.testing.assert_allclose(test.batch.image[0], expected, atol=1)
+  np.testing.assert_allclose(test.batch.image[1], expected, atol=1)
 
 
 def test_unreadable_image_is_named_and_skipped(tmp_path, caplog):
-  for i in range(4):
+  for i in range(6):
     write(tmp_path / f"{i}.png", seed=i)
   (tmp_path / "2.png").write_bytes(b"not an image")
   whole = (tmp_path / "3.png").read_bytes()
   (tmp_path / "3.png").write_bytes(whole[: len(whole) // 2])
   with caplog.at_level(logging.WARNING):
     train, test = open_folder(tmp_path)
-  assert len(train) + len(test) == 2
+  assert len(train) + len(test) == 4
   assert "2.png" in caplog.text and "3.png" in caplog.text
 
 
@@ -93,7 +93,9 @@ def test_unequal_sizes(tmp_path):
   write(tmp_path / "b.png", (9, 9))
   with pytest.raises(UserError, match=r"b\.png is 9x9 but .*a\.png is 8x8"):
     open_folder(tmp_path)
-  assert len(open_folder(tmp_path, crop="center")[0]) == 1
+  write(tmp_path / "c.png", (12, 9))
+  write(tmp_path / "d.png", (8, 10))
+  assert len(open_folder(tmp_path, crop="center")[0]) == 2
 
 
 def test_too_small(tmp_path):
@@ -107,6 +109,9 @@ def test_missing_and_empty_folder(tmp_path):
     open_folder(tmp_path / "nowhere")
   (tmp_path / "notes.txt").write_text("no image")
   with pytest.raises(UserError, match="no image in"):
+    open_folder(tmp_path)
+  write(tmp_path / "a.png")
+  with pytest.raises(UserError, match="fewer than 4 readable images"):
     open_folder(tmp_path)
 
 
