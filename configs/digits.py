@@ -112,5 +112,7 @@ def get_config(arguments: str = "") -> ConfigDict:
     config.evaluation.update(
       {"images": 100, "images_on_the_way": 10, "validation_images": 10}
     )
-    config.benchmark.update({"batch_size": 10, "repeats": 2})
+    config.benchmark.update(
+      {"batch_size": 10, "repeats": 2, "baseline_steps": (3,)}
+    )
   return config

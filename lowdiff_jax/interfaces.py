@@ -4,11 +4,10 @@ B is the batch, images are NHWC float32 in [-1, 1] (or normalised latents),
 and sigma is the noise's standard deviation in the units of the image.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 import jax
-import numpy as np
 
 Array = jax.Array
 
@@ -123,5 +122,5 @@ class Score(NamedTuple):
   protocol: dict[str, object]
 
 
-# (images [N,H,W,C] uint8, labels [N]) -> Score.
-Evaluator = Callable[[np.ndarray, np.ndarray], Score]
+# Batches of generated images -> Score; the images need not fit in memory.
+Evaluator = Callable[[Iterable[Batch]], Score]

@@ -7,6 +7,7 @@ import io
 
 import numpy as np
 import tensorflow_datasets as tfds
+from absl import logging
 from PIL import Image
 
 from lowdiff_jax.data import digits  # noqa: F401 (registers the builder)
@@ -55,6 +56,9 @@ def open_tfds(
 
 def _prepare(name, data_dir):
   """The builder of a set that is ready to be read."""
+  verbosity = logging.get_verbosity()
+  # That a set is not yet prepared is no reason to warn.
+  logging.set_verbosity(logging.ERROR)
   try:
     builder = tfds.builder(
       name, data_dir=data_dir or None, file_format="array_record"
@@ -64,6 +68,8 @@ def _prepare(name, data_dir):
       f"config.data.source = 'tfds:{name}': TFDS knows no set of that name; "
       "see https://www.tensorflow.org/datasets/catalog"
     ) from None
+  finally:
+    logging.set_verbosity(verbosity)
   if not builder.is_prepared():
     tfds.disable_progress_bar()
     try:

@@ -36,25 +36,26 @@ def make_evaluator(train: Batch, test: Batch, num_classes: int) -> Evaluator:
   describe, classify, name = fit(_pixels(train.image), train.label)
   reference = statistics(describe(_pixels(train.image)))
 
-  def measure(images, labels):
-    pixels = _pixels(images)
-    distance = frechet_distance(reference, statistics(describe(pixels)))
-    values = {"frechet_distance": distance}
-    if classify is not None:
-      values["label_agreement"] = float((classify(pixels) == labels).mean())
+  def measure(batches):
+    features, agreed = [], []
+    for batch in batches:
+      pixels = _pixels(batch.image)
+      features.append(describe(pixels))
+      if classify is not None:
+        agreed.append(classify(pixels) == batch.label)
+    ours = statistics(np.concatenate(features))
+    values = {"frechet_distance": frechet_distance(reference, ours)}
+    if agreed:
+      values["label_agreement"] = float(np.concatenate(agreed).mean())
     return values
 
-  floor = measure(test.image, test.label)
+  floor = measure([test])
   protocol = {
     "features": name,
     "reference": f"{len(train.label)} training images",
     "floor": f"{len(test.label)} held-out images",
   }
-
-  def evaluate(images: np.ndarray, labels: np.ndarray) -> Score:
-    return Score(measure(images, labels), floor, protocol)
-
-  return evaluate
+  return lambda batches: Score(measure(batches), floor, protocol)
 
 
 def _pixels(images):

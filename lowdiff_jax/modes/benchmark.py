@@ -35,28 +35,32 @@ def run(config: ConfigDict, workdir: Path) -> None:
   for steps in config.benchmark.baseline_steps:
     stage = build.baseline_stage(config, own, steps)
     entries.append((_name(stage), single, (stage,), single_params))
-  candidates, scores = [], []
-  for name, experiment, stages, params in entries:
-    generate = experiment.generator(stages)
-    used = experiment.init().params if params is None else params
-    candidates.append(
-      throughput.Candidate(name, stages, generate, experiment.bind, used)
+  candidates = [
+    throughput.Candidate(
+      name,
+      stages,
+      experiment.generator(stages),
+      experiment.bind,
+      experiment.init().params if params is None else params,
     )
-    scores.append(None)
-    if params is not None:
-      images = trained.images_to_score(
-        experiment, generate, params, config.evaluation.images
-      )
-      scores[-1] = score(images.stages[-1], images.labels).values
+    for name, experiment, stages, params in entries
+  ]
   rows = throughput.benchmark(
     candidates,
     batch_size=trained.batch_size(config.benchmark.batch_size),
     repeats=config.benchmark.repeats,
     channels=data[0].spec.channels,
   )
-  for row, values, candidate in zip(rows, scores, candidates, strict=True):
-    row["scores"] = values
-    row["sampling"] = trained.describe(config, candidate.stages)
+  count = config.evaluation.images
+  for row, candidate, entry in zip(rows, candidates, entries, strict=True):
+    _, experiment, stages, params = entry
+    row["sampling"] = trained.describe(config, stages)
+    row["scores"] = None
+    if params is not None:
+      images = trained.images_to_score(
+        experiment, candidate.generate, params, count
+      )
+      row["scores"] = score(images).values
   if jax.process_index() == 0:
     _report(config, workdir, rows)
 

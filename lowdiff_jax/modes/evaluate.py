@@ -21,7 +21,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
   images = trained.images_to_score(
     experiment, experiment.generator(), params, count
   )
-  score = evaluator(images.stages[-1], images.labels)
+  score = evaluator(images)
   if jax.process_index() != 0:
     return
   protocol = {

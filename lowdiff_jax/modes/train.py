@@ -101,16 +101,16 @@ def _on_the_way(
   def watch(state: TrainState) -> Metrics:
     values = experiment.validate(state.ema_params, held_out)
     count = section.images_on_the_way
-    images = trained.images_to_score(
-      experiment, generate, state.ema_params, count
+    batches = list(
+      trained.images_to_score(experiment, generate, state.ema_params, count)
     )
-    for name, value in score(images.stages[-1], images.labels).values.items():
+    for name, value in score(batches).values.items():
       values[f"score/{name}_of_{count}_images"] = value
     if jax.process_index() == 0:
       folder.mkdir(exist_ok=True)
       step = int(state.step)
-      shown = images.stages[-1][: sample.GRID_IMAGES]
-      grid = pictures.grid(shown, sample.GRID_COLUMNS)
+      shown = np.concatenate([batch.image for batch in batches])
+      grid = pictures.grid(shown[: sample.GRID_IMAGES], sample.GRID_COLUMNS)
       pictures.write_png(folder / f"step_{step:08d}.png", grid)
       writer.write_image(step, "samples", grid)
     return values

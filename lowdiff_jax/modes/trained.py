@@ -1,6 +1,6 @@
 """What the modes need of a trained model: its parameters and its images."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,8 @@ from lowdiff_jax import build
 from lowdiff_jax.build import Experiment
 from lowdiff_jax.diffusion.cascade import Stage, evaluations
 from lowdiff_jax.evaluate import features
-from lowdiff_jax.evaluate.generate import (
-  Generate,
-  Generated,
-  concatenate,
-  generate_images,
-)
-from lowdiff_jax.interfaces import Evaluator, ImageSource, ImageSpec
+from lowdiff_jax.evaluate.generate import Generate, generate_images
+from lowdiff_jax.interfaces import Batch, Evaluator, ImageSource, ImageSpec
 from lowdiff_jax.train.checkpoint import Checkpoints
 
 
@@ -45,19 +40,18 @@ def batch_size(wanted: int, images: int | None = None) -> int:
 
 def images_to_score(
   experiment: Experiment, generate: Generate, params: Any, count: int
-) -> Generated:
+) -> Iterator[Batch]:
   """The first `count` images of the sampling seed, all classes in turn."""
   section = experiment.config.sampling
-  return concatenate(
-    generate_images(
-      generate,
-      params,
-      np.arange(count),
-      seed=section.seed,
-      batch_size=batch_size(section.batch_size, count),
-      num_classes=experiment.spec.num_classes,
-    )
-  )
+  for batch in generate_images(
+    generate,
+    params,
+    np.arange(count),
+    seed=section.seed,
+    batch_size=batch_size(section.batch_size, count),
+    num_classes=experiment.spec.num_classes,
+  ):
+    yield Batch(batch.stages[-1], batch.labels)
 
 
 def make_evaluator(data: tuple[ImageSource, ImageSource]) -> Evaluator:

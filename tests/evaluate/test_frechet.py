@@ -54,21 +54,25 @@ def test_scores_tell_real_from_noise_and_right_from_wrong(classes):
   batch = Batch(images, digits.target.astype(np.int32))
   train, test = (Batch(*(x[i::2] for x in batch)) for i in range(2))
   evaluate = features.make_evaluator(train, test, classes)
-  real = evaluate(*test)
+  real = evaluate([test])
   assert real.values == real.reference
-  same = evaluate(*train).values["frechet_distance"]
+  same = evaluate([train]).values["frechet_distance"]
   noise = RNG.permuted(test.image.reshape(len(test.label), -1), axis=1)
-  noisy = evaluate(noise.reshape(test.image.shape), test.label)
+  noisy = evaluate([Batch(noise.reshape(test.image.shape), test.label)])
   distance = real.values["frechet_distance"]
+  halves = [Batch(*(x[i::2] for x in test)) for i in range(2)]
+  np.testing.assert_allclose(
+    evaluate(halves).values["frechet_distance"], distance, rtol=1e-4
+  )
   assert abs(same) < 1e-6 < distance < 0.1 * noisy.values["frechet_distance"]
   if classes:
     assert real.values["label_agreement"] > 0.95
-    wrong = evaluate(test.image, (test.label + 1) % 10)
+    wrong = evaluate([Batch(test.image, (test.label + 1) % 10)])
     assert wrong.values["label_agreement"] < 0.05
 
 
 def test_large_coloured_images_are_shrunk_for_the_scorer():
   images = RNG.integers(0, 256, (20, 32, 32, 3), np.uint8)
   batch = Batch(images, np.arange(20, dtype=np.int32) % 2)
-  score = features.make_evaluator(batch, batch, 2)(*batch)
+  score = features.make_evaluator(batch, batch, 2)([batch])
   assert abs(score.values["frechet_distance"]) < 1e-4
