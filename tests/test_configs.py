@@ -49,6 +49,7 @@ def test_unknown_argument():
     ("sampling.sigma_min", (50.0, 0.01), "must be below sigma_max"),
     ("stages.resolutions", (4, 12), "each to be twice the one before"),
     ("stages.resolutions", (6, 12), ""),
+    ("sampling.start", ("handoff", "noise"), "nothing to start from but noise"),
     ("model.channel_mult", (1, 2, 2, 2, 2), "5 levels do not fit"),
     ("model.channels", 100, "do not divide into groups"),
     ("optimizer.learning_rate", -1.0, "expected a number above 0"),
@@ -83,6 +84,11 @@ def test_fields_that_do_not_go_with_the_data():
   guided = tiny.config(**{"sampling.guidance_scale": (1.0, 2.0)})
   with pytest.raises(UserError, match="guidance needs labels"):
     build.experiment(guided, unlabelled)
+  undropped = tiny.config(
+    **{"sampling.guidance_scale": (1.0, 2.0), "model.label_dropout": 0.0}
+  )
+  with pytest.raises(UserError, match="label_dropout above 0"):
+    build.experiment(undropped, tiny.SPEC)
   eleven = tiny.config(**{"sampling.label": 11})
   with pytest.raises(UserError, match="has 10 classes, counted from 0"):
     build.experiment(eleven, tiny.SPEC)

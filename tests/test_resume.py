@@ -6,8 +6,8 @@ import socket
 import subprocess
 import time
 
+import chex
 import jax
-import numpy as np
 import pytest
 
 from lowdiff_jax.train.checkpoint import Checkpoints
@@ -62,11 +62,6 @@ def uninterrupted(tmp_path_factory, data_dir):
   return final_state(workdir)
 
 
-def assert_same(a, b):
-  for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
-    np.testing.assert_array_equal(x, y)
-
-
 def wait_for(process, condition, what):
   """Until the condition holds; a process that ends before it has failed."""
   deadline = time.monotonic() + 120
@@ -96,7 +91,7 @@ def test_kill_in_training_and_in_a_write(uninterrupted, tmp_path, data_dir):
     assert max(steps(tmp_path)) < 16
   done = command_line.run(*flags(tmp_path, data_dir))
   assert done.returncode == 0 and "resuming at step" in done.stdout, done.stderr
-  assert_same(final_state(tmp_path), uninterrupted)
+  chex.assert_trees_all_equal(final_state(tmp_path), uninterrupted)
   lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
   logged = [line.split(",")[0] for line in lines if '"loss":' in line]
   assert len(logged) == len(set(logged)) and '{"step": 16' in logged
@@ -117,7 +112,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(
   assert stopped == max(steps(tmp_path)) < 16
   done = command_line.run(*flags(tmp_path, data_dir))
   assert f"resuming at step {stopped}" in done.stdout, done.stderr
-  assert_same(final_state(tmp_path), uninterrupted)
+  chex.assert_trees_all_equal(final_state(tmp_path), uninterrupted)
 
 
 def test_two_processes_are_one_to_rounding(uninterrupted, tmp_path, data_dir):
@@ -141,9 +136,6 @@ def test_two_processes_are_one_to_rounding(uninterrupted, tmp_path, data_dir):
   assert list((tmp_path / "scores").glob("*.json"))
   ours = final_state(tmp_path)
   assert int(ours.step) == 16
-  for a, b in zip(
-    jax.tree.leaves(ours.ema_params),
-    jax.tree.leaves(uninterrupted.ema_params),
-    strict=True,
-  ):
-    np.testing.assert_allclose(a, b, atol=1e-3)
+  chex.assert_trees_all_close(
+    ours.ema_params, uninterrupted.ema_params, atol=1e-3
+  )

@@ -186,7 +186,13 @@ def _batch_size(config, mesh):
 
 def _check_labels(config, spec):
   section = config.sampling
-  if set(section.guidance_scale) != {1} and not spec.num_classes:
+  guided = set(section.guidance_scale) != {1}
+  if guided and config.model.label_dropout == 0:
+    raise UserError(
+      f"config.sampling.guidance_scale = {section.guidance_scale}: guidance "
+      "needs config.model.label_dropout above 0 in training"
+    )
+  if guided and not spec.num_classes:
     raise UserError(
       f"config.sampling.guidance_scale = {section.guidance_scale}: guidance "
       "needs labels, and this data has none; set all to 1"

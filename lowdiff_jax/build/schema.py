@@ -177,6 +177,11 @@ def check(config: ConfigDict) -> None:
         f"each of config.stages.resolutions = {config.stages.resolutions}"
       )
   _check_resolutions(config)
+  if config.sampling.start[0] != "noise":
+    raise UserError(
+      f"config.sampling.start = {config.sampling.start}: the first stage has "
+      "nothing to start from but noise"
+    )
   for name in ("sampling", "baseline"):
     section = config[name]
     low, high = section.sigma_min, section.sigma_max

@@ -62,6 +62,14 @@ def test_image_depends_on_seed_and_index_alone(experiment, params):
   ]
 
 
+def test_the_whole_cascade_never_calls_the_host(experiment, params):
+  indices = np.arange(8)
+  args = (params, 0, indices, generate.labels_of(indices, 10))
+  text = experiment.generator().lower(*args).compile().as_text()
+  for host in ("infeed", "outfeed", "send(", "recv(", "callback"):
+    assert host not in text
+
+
 def test_trajectories_end_at_the_stages(experiment, params):
   images = make(experiment.generator(trajectory=True), params, range(10))
   for stage, steps in zip(images.stages, images.trajectories, strict=True):

@@ -1,5 +1,6 @@
 """Checkpoints: exact, checked, and of one architecture."""
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -27,16 +28,11 @@ def folder(tmp_path, state):
   return tmp_path
 
 
-def assert_same(a, b):
-  for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
-    np.testing.assert_array_equal(x, y)
-
-
 def test_restores_every_bit_and_the_shardings(folder, experiment, state):
   checkpoints = Checkpoints(folder)
   restored = checkpoints.restore(experiment.state_shapes)
   assert type(restored) is type(state)
-  assert_same(restored, state)
+  chex.assert_trees_all_equal(restored, state)
   for leaf, target in zip(
     jax.tree.leaves(restored),
     jax.tree.leaves(experiment.state_shapes),
@@ -44,7 +40,7 @@ def test_restores_every_bit_and_the_shardings(folder, experiment, state):
   ):
     assert leaf.sharding.is_equivalent_to(target.sharding, leaf.ndim)
   ema = checkpoints.restore_ema(experiment.state_shapes.ema_params)
-  assert_same(ema, state.ema_params)
+  chex.assert_trees_all_equal(ema, state.ema_params)
   assert checkpoints.meta()["spec"] == tiny.SPEC._asdict()
   checkpoints.close()
 
@@ -52,7 +48,7 @@ def test_restores_every_bit_and_the_shardings(folder, experiment, state):
 def test_restores_onto_another_mesh(folder, state):
   other = tiny.experiment(**{"mesh.fsdp": 4})
   checkpoints = Checkpoints(folder)
-  assert_same(checkpoints.restore(other.state_shapes), state)
+  chex.assert_trees_all_equal(checkpoints.restore(other.state_shapes), state)
   checkpoints.close()
 
 
