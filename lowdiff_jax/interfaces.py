@@ -26,11 +26,13 @@ class Condition(NamedTuple):
     label: [B] int32 class, `NO_LABEL` for none; None for unlabelled data.
     low_res: [B, H/2, W/2, C], the next lower resolution; None in stage 0.
     low_res_sigma: [B], std of the noise that was added to `low_res`.
+    augment: [B, D], how a training image was distorted; None if it was not.
   """
 
   label: Array | None = None
   low_res: Array | None = None
   low_res_sigma: Array | None = None
+  augment: Array | None = None
 
 
 # (noisy [B,H,W,C], sigma [B], condition) -> clean estimate [B,H,W,C], float32.

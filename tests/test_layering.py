@@ -34,9 +34,16 @@ HOMES = {
 }
 
 
+def is_program(node):
+  """`if __name__ == "__main__":`, where a file stands above all others."""
+  return isinstance(node, ast.If) and "__main__" in ast.unparse(node.test)
+
+
 def imports(path):
   """Every module that a file imports, at any depth."""
-  for node in ast.walk(ast.parse(path.read_text())):
+  tree = ast.parse(path.read_text())
+  tree.body = [node for node in tree.body if not is_program(node)]
+  for node in ast.walk(tree):
     if isinstance(node, ast.Import):
       yield from (name.name for name in node.names)
     elif isinstance(node, ast.ImportFrom):

@@ -52,7 +52,12 @@ class UnifiedDenoiser(nn.Module):
       low_res, embedding = self._condition(cond, resolution, noisy)
       inputs = jnp.concatenate([inputs, low_res], axis=-1)
     output = self.backbone(
-      inputs, pre.c_noise, cond.label, embedding, train=train
+      inputs,
+      pre.c_noise,
+      cond.label,
+      embedding,
+      augment=cond.augment,
+      train=train,
     )
     return pre.c_skip * noisy + pre.c_out * output
 

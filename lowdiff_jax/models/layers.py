@@ -49,6 +49,24 @@ def positional_embedding(value: Array, features: int) -> Array:
   return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=1)
 
 
+class FourierEmbedding(nn.Module):
+  """[sin(2 pi value f_i), cos(2 pi value f_i)], f_i ~ N(0, 16^2), fixed.
+
+  The embedding of NCSN++; the frequencies are ported with the parameters and
+  never trained.
+  """
+
+  features: int
+
+  @nn.compact
+  def __call__(self, value: Array) -> Array:
+    init = nn.initializers.normal(16.0)
+    frequencies = self.param("freqs", init, (self.features // 2,))
+    frequencies = jax.lax.stop_gradient(frequencies)
+    angles = 2 * jnp.pi * value.astype(jnp.float32)[:, None] * frequencies
+    return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=1)
+
+
 def conv(features: int, kernel: int = 3, *, gain: float = 1.0, **kwargs: Any):
   """A same-size convolution with EDM's initialisation."""
   kwargs.setdefault("kernel_init", xavier_uniform(gain))
@@ -61,33 +79,52 @@ def group_norm(channels: int, name: str) -> nn.GroupNorm:
   return nn.GroupNorm(groups, epsilon=1e-6, dtype=jnp.float32, name=name)
 
 
-def halve(x: Array) -> Array:
-  """Averages 2x2 pixels: [B,H,W,C] -> [B,H/2,W/2,C]."""
-  b, h, w, c = x.shape
-  return x.reshape(b, h // 2, 2, w // 2, 2, c).mean((2, 4))
+def halve(x: Array, taps: tuple[int, ...], *, padded: bool = True) -> Array:
+  """Filters with outer(taps, taps) and keeps every other pixel.
 
+  Args:
+    x: [B,H,W,C].
+    taps: of the filter, normalised here; (1, 1) averages 2x2 pixels.
+    padded: whether zeros around the image keep the size at H/2; without them x
+      must bring a margin of (len(taps) - 1) // 2 itself.
 
-def double(x: Array) -> Array:
-  """Repeats pixels 2x2: [B,H,W,C] -> [B,2H,2W,C]."""
-  return jnp.repeat(jnp.repeat(x, 2, 1), 2, 2)
-
-
-class SelfAttention(nn.Module):
-  """Attention over the pixels; its output is scaled, not yet added.
-
-  The qkv channels are laid out as EDM publishes them: head, head channel, then
-  q, k, v fastest.
+  Returns:
+    [B,H/2,W/2,C].
   """
-
-  num_heads: int = 1
-  dtype: Any = jnp.float32
-
-  @nn.compact
-  def __call__(self, x: Array) -> Array:
+  if taps == (1, 1):
     b, h, w, c = x.shape
-    normed = group_norm(c, "norm2")(x).astype(self.dtype)
-    qkv = conv(3 * c, 1, gain=0.2**0.5, dtype=self.dtype, name="qkv")(normed)
-    qkv = qkv.reshape(b, h * w, self.num_heads, c // self.num_heads, 3)
-    out = jax.nn.dot_product_attention(*jnp.moveaxis(qkv, -1, 0))
-    out = out.reshape(b, h, w, c)
-    return conv(c, 1, gain=1e-5, dtype=self.dtype, name="proj")(out)
+    return x.reshape(b, h // 2, 2, w // 2, 2, c).mean((2, 4))
+  margin = (len(taps) - 1) // 2 if padded else 0
+  return _filter(x, taps, strides=(2, 2), padding=[(margin, margin)] * 2)
+
+
+def double(x: Array, taps: tuple[int, ...]) -> Array:
+  """Puts zeros between pixels and filters: [B,H,W,C] -> [B,2H,2W,C].
+
+  Args:
+    x: [B,H,W,C].
+    taps: of the filter, normalised here; (1, 1) repeats pixels 2x2.
+
+  Returns:
+    [B,2H,2W,C], of the same mean.
+  """
+  if taps == (1, 1):
+    return jnp.repeat(jnp.repeat(x, 2, 1), 2, 2)
+  margin = len(taps) - 1 - (len(taps) - 1) // 2
+  padding = [(margin, margin)] * 2
+  return 4 * _filter(x, taps, lhs_dilation=(2, 2), padding=padding)
+
+
+def _filter(x, taps, *, strides=(1, 1), **kwargs):
+  """A convolution of each channel with outer(taps, taps) / sum(taps)^2."""
+  kernel = jnp.outer(jnp.asarray(taps, x.dtype), jnp.asarray(taps, x.dtype))
+  kernel = (kernel / kernel.sum())[:, :, None, None]
+  channels = x.shape[-1]
+  return jax.lax.conv_general_dilated(
+    x,
+    jnp.tile(kernel, (1, 1, 1, channels)),
+    strides,
+    dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    feature_group_count=channels,
+    **kwargs,
+  )

@@ -1,4 +1,4 @@
-"""The U-Net of EDM: DDPM++ (arXiv 2206.00364, appendix C and table 1)."""
+"""The U-Nets of EDM: DDPM++ and NCSN++ (arXiv 2206.00364, appendix C, F.2)."""
 
 from typing import Any
 
@@ -7,82 +7,14 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from lowdiff_jax.interfaces import Array
-from lowdiff_jax.models import layers
+from lowdiff_jax.models import blocks, layers
 
 ENTRIES = ("matched", "whole")
-
-
-class NoiseMapping(nn.Module):
-  """Maps the noise level, label and stage embedding to what blocks are told."""
-
-  features: int
-  embedding_dim: int
-  num_classes: int
-
-  @nn.compact
-  def __call__(
-    self, c_noise: Array, label: Array | None, embedding: Array | None
-  ) -> Array:
-    emb = layers.positional_embedding(c_noise, self.embedding_dim)
-    if self.num_classes:
-      # NO_LABEL is the zero vector.
-      onehot = jax.nn.one_hot(label, self.num_classes)
-      onehot = onehot * jnp.sqrt(float(self.num_classes))
-      emb += self._linear(self.embedding_dim, "map_label")(onehot)
-    if embedding is not None:
-      emb += embedding
-    emb = jax.nn.silu(self._linear(self.features, "map_layer0")(emb))
-    return jax.nn.silu(self._linear(self.features, "map_layer1")(emb))
-
-  def _linear(self, features: int, name: str) -> nn.Dense:
-    return nn.Dense(features, kernel_init=layers.xavier_uniform(), name=name)
-
-
-class UNetBlock(nn.Module):
-  """Residual block: norm, silu, conv, twice; then attention if asked.
-
-  Attributes:
-    features: output channels.
-    resample: "up", "down" or "": before the first convolution and on the skip.
-    attention: whether self-attention follows.
-    dropout: probability, before the second convolution.
-    dtype: of the convolutions.
-  """
-
-  features: int
-  resample: str = ""
-  attention: bool = False
-  dropout: float = 0.0
-  dtype: Any = jnp.float32
-
-  @nn.compact
-  def __call__(self, x: Array, emb: Array, *, train: bool) -> Array:
-    resample = {"up": layers.double, "down": layers.halve}.get(
-      self.resample, lambda x: x
-    )
-    skip_scale = 0.5**0.5
-    channels = x.shape[-1]
-    h = jax.nn.silu(layers.group_norm(channels, "norm0")(x))
-    h = layers.conv(self.features, dtype=self.dtype, name="conv0")(resample(h))
-    shift = nn.Dense(
-      self.features, kernel_init=layers.xavier_uniform(), name="affine"
-    )(emb)
-    h = h + shift[:, None, None, :].astype(h.dtype)
-    h = jax.nn.silu(layers.group_norm(self.features, "norm1")(h))
-    h = nn.Dropout(self.dropout, deterministic=not train)(h)
-    h = layers.conv(self.features, gain=1e-5, dtype=self.dtype, name="conv1")(h)
-    skip = resample(x)
-    if channels != self.features or self.resample:
-      skip = layers.conv(self.features, 1, dtype=self.dtype, name="skip")(skip)
-    x = (skip + h) * skip_scale
-    if self.attention:
-      attend = layers.SelfAttention(dtype=self.dtype, name="attention")
-      x = (x + attend(x)) * skip_scale
-    return x
+ENCODERS = ("standard", "residual")
 
 
 class UNet(nn.Module):
-  """DDPM++, which images of lower resolution enter on a level of their own.
+  """DDPM++ or NCSN++, which smaller images enter on a level of their own.
 
   Modules carry the published names, in which a level is called after the
   resolution it works at when an image of full resolution enters.
@@ -96,6 +28,11 @@ class UNet(nn.Module):
     attn_resolutions: levels with self-attention.
     dropout: probability.
     num_classes: 0 without labels.
+    augment_dim: size of the augmentation labels, 0 without.
+    embedding: of the noise; NCSN++: "fourier".
+    noise_mult: size of the noise embedding, in base widths; NCSN++: 2.
+    encoder: "residual" adds the filtered input to each level (NCSN++).
+    taps: of the filter that resamples; NCSN++: (1, 3, 3, 1).
     entry: "matched": an image of resolution/2^l enters and leaves at level l
       through its own convolutions; "whole": it runs through all levels.
     condition_channels: trailing input channels whose weights start at zero.
@@ -110,6 +47,11 @@ class UNet(nn.Module):
   attn_resolutions: tuple[int, ...] = (16,)
   dropout: float = 0.13
   num_classes: int = 0
+  augment_dim: int = 0
+  embedding: str = "positional"
+  noise_mult: int = 1
+  encoder: str = "standard"
+  taps: tuple[int, ...] = (1, 1)
   entry: str = "matched"
   condition_channels: int = 0
   dtype: Any = jnp.float32
@@ -117,7 +59,7 @@ class UNet(nn.Module):
   @property
   def embedding_dim(self) -> int:
     """Size of the noise embedding, to which a stage embedding is added."""
-    return self.model_channels
+    return self.model_channels * self.noise_mult
 
   @nn.compact
   def __call__(
@@ -125,8 +67,9 @@ class UNet(nn.Module):
     x: Array,
     c_noise: Array,
     label: Array | None = None,
-    embedding: Array | None = None,
+    stage: Array | None = None,
     *,
+    augment: Array | None = None,
     train: bool = False,
   ) -> Array:
     """F(x; c_noise).
@@ -135,28 +78,29 @@ class UNet(nn.Module):
       x: [B,H,W,C + condition_channels] scaled noisy image, condition last.
       c_noise: [B].
       label: [B] classes or `NO_LABEL`; needed if the network has classes.
-      embedding: [B, embedding_dim] added to the noise embedding.
+      stage: [B, embedding_dim] added to the noise embedding.
+      augment: [B, augment_dim] augmentation labels; None for zeros.
       train: whether dropout is on.
 
     Returns:
       [B,H,W,out_channels] float32.
     """
     first = self._entry_level(x.shape[1])
-    emb = NoiseMapping(
+    emb = blocks.NoiseMapping(
       4 * self.model_channels,
       self.embedding_dim,
+      self.embedding,
       self.num_classes,
+      self.augment_dim,
       name="mapping",
-    )(c_noise, label, embedding)
+    )(c_noise, label, augment, stage)
     x, skips = self._encode(x.astype(self.dtype), emb, first, train)
     x = self._decode(x, skips, emb, first, train)
     side = self._side(first)
     x = layers.group_norm(x.shape[-1], f"dec_{side}_aux_norm")(x)
+    name = f"dec_{side}_aux_conv"
     head = layers.conv(
-      self.out_channels,
-      gain=1e-5,
-      dtype=self.dtype,
-      name=f"dec_{side}_aux_conv",
+      self.out_channels, gain=1e-5, dtype=self.dtype, name=name
     )
     return head(jax.nn.silu(x)).astype(jnp.float32)
 
@@ -170,21 +114,19 @@ class UNet(nn.Module):
 
   def _encode(self, x, emb, first, train):
     """Returns the innermost features and the skips, outermost first."""
-    skips = []
+    skips, aux = [], x
     for level in range(first, len(self.channel_mult)):
       side = self._side(level)
       if level == first:
         width = self.channel_mult[level - 1] if level else 1
-        init = layers.xavier_uniform()
-        x = layers.conv(
-          self.model_channels * width,
-          kernel_init=layers.zero_tail(init, self.condition_channels),
-          dtype=self.dtype,
-          name=f"enc_{side}_conv",
-        )(x)
+        x = self._input_conv(self.model_channels * width, f"enc_{side}_conv")(x)
+        # An inner level's own input convolution stands for all before it.
+        aux = x if level else aux
       else:
         down = self._block(f"enc_{side}_down", x.shape[-1], resample="down")
         x = down(x, emb, train=train)
+        if self.encoder == "residual":
+          x = aux = (x + self._residual(aux, level, x.shape[-1])) * 0.5**0.5
       skips.append(x)
       width = self.model_channels * self.channel_mult[level]
       attention = self.resolution >> level in self.attn_resolutions
@@ -193,6 +135,24 @@ class UNet(nn.Module):
         x = block(x, emb, train=train)
         skips.append(x)
     return x, skips
+
+  def _input_conv(self, features, name, **kwargs):
+    """A convolution of the network's input: the condition's part is zero."""
+    init = layers.zero_tail(layers.xavier_uniform(), self.condition_channels)
+    return layers.conv(
+      features, kernel_init=init, dtype=self.dtype, name=name, **kwargs
+    )
+
+  def _residual(self, aux, level, features):
+    """The filtered input of NCSN++: convolved, then halved."""
+    margin = 1 + (len(self.taps) - 1) // 2
+    kwargs = {"padding": [(margin, margin)] * 2}
+    name = f"enc_{self._side(level)}_aux_residual"
+    if level == 1:
+      conv = self._input_conv(features, name, **kwargs)
+    else:
+      conv = layers.conv(features, dtype=self.dtype, name=name, **kwargs)
+    return layers.halve(conv(aux), self.taps, padded=False)
 
   def _decode(self, x, skips, emb, first, train):
     """Returns the features at the entry level's resolution."""
@@ -216,9 +176,10 @@ class UNet(nn.Module):
     return x
 
   def _block(self, name, features, *, attention=False, resample=""):
-    return UNetBlock(
+    return blocks.UNetBlock(
       features,
       resample=resample,
+      taps=self.taps,
       attention=attention,
       dropout=self.dropout,
       dtype=self.dtype,

@@ -10,10 +10,22 @@ import pytest
 from lowdiff_jax.diffusion import precondition, pyramid
 from lowdiff_jax.interfaces import NO_LABEL, Condition
 from lowdiff_jax.models import denoiser as unified
-from lowdiff_jax.models import unet
+from lowdiff_jax.models import pretrained, unet
+
+NCSNPP = {
+  "embedding": "fourier",
+  "noise_mult": 2,
+  "encoder": "residual",
+  "taps": (1, 3, 3, 1),
+}
+KINDS = {
+  "matched": {"entry": "matched"},
+  "whole": {"entry": "whole"},
+  "ncsnpp": {"entry": "matched", **NCSNPP},
+}
 
 
-def make(resolutions, entry="matched", dropout=0.0):
+def make(resolutions, kind="matched", dropout=0.0):
   backbone = unet.UNet(
     resolution=8,
     out_channels=2,
@@ -23,8 +35,8 @@ def make(resolutions, entry="matched", dropout=0.0):
     attn_resolutions=(4,),
     dropout=dropout,
     num_classes=3,
-    entry=entry,
     condition_channels=2 if len(resolutions) > 1 else 0,
+    **KINDS[kind],
   )
 
   def edm(sigma, resolution):
@@ -36,9 +48,9 @@ def make(resolutions, entry="matched", dropout=0.0):
 
 
 @functools.cache
-def init(resolutions, entry="matched"):
+def init(resolutions, kind="matched"):
   return jax.jit(unified.init_params, static_argnums=(0, 2))(
-    make(resolutions, entry), jax.random.key(0), 2
+    make(resolutions, kind), jax.random.key(0), 2
   )
 
 
@@ -60,31 +72,22 @@ def inputs(side, low_res=True):
   return noisy, jnp.array([0.1, 1.0, 10.0]), cond
 
 
-@pytest.mark.parametrize("entry", unet.ENTRIES)
-def test_pretrained_baseline_is_the_unified_denoiser_at_the_top(entry):
+@pytest.mark.parametrize("kind", KINDS)
+def test_pretrained_baseline_is_the_unified_denoiser_at_the_top(kind):
   """Whatever the condition, for all that is added starts at zero."""
-  baseline = randomised(init((8,), entry))
-  ours = init((4, 8), entry)
-
-  def load(path, added):
-    leaf = baseline
-    for key in path:
-      if key.key not in leaf:
-        return added
-      leaf = leaf[key.key]
-    grown = [(0, a - b) for a, b in zip(added.shape, leaf.shape, strict=True)]
-    return jnp.pad(leaf, grown)
-
-  loaded = jax.tree_util.tree_map_with_path(load, ours)
-  expected = unified.bind(make((8,), entry), baseline)(*inputs(8))
-  result = unified.bind(make((4, 8), entry), loaded)(*inputs(8))
+  baseline = randomised(init((8,), kind))
+  loaded = pretrained.overlay(
+    jax.device_get(init((4, 8), kind)), jax.device_get(baseline)
+  )
+  expected = unified.bind(make((8,), kind), baseline)(*inputs(8))
+  result = unified.bind(make((4, 8), kind), loaded)(*inputs(8))
   assert jnp.abs(expected).max() > 0.1
   np.testing.assert_allclose(result, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("entry", unet.ENTRIES)
-def test_one_tree_serves_all_resolutions(entry):
-  denoise = unified.bind(make((4, 8), entry), init((4, 8), entry))
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_tree_serves_all_resolutions(kind):
+  denoise = unified.bind(make((4, 8), kind), init((4, 8), kind))
   assert denoise(*inputs(4, low_res=False)).shape == (3, 4, 4, 2)
   assert denoise(*inputs(8)).shape == (3, 8, 8, 2)
 

@@ -1,0 +1,136 @@
+"""The blocks that EDM's U-Nets are made of."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from lowdiff_jax.interfaces import Array
+from lowdiff_jax.models import layers
+
+EMBEDDINGS = ("positional", "fourier")
+
+
+class SelfAttention(nn.Module):
+  """Attention over the pixels; its output is scaled, not yet added.
+
+  The qkv channels are laid out as EDM publishes them: head, head channel, then
+  q, k, v fastest.
+  """
+
+  num_heads: int = 1
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: Array) -> Array:
+    b, h, w, c = x.shape
+    normed = layers.group_norm(c, "norm2")(x).astype(self.dtype)
+    qkv = layers.conv(3 * c, 1, gain=0.2**0.5, dtype=self.dtype, name="qkv")(
+      normed
+    )
+    qkv = qkv.reshape(b, h * w, self.num_heads, c // self.num_heads, 3)
+    out = jax.nn.dot_product_attention(*jnp.moveaxis(qkv, -1, 0))
+    out = out.reshape(b, h, w, c)
+    return layers.conv(c, 1, gain=1e-5, dtype=self.dtype, name="proj")(out)
+
+
+class NoiseMapping(nn.Module):
+  """Maps noise level, label, augmentation and stage to what blocks are told.
+
+  Attributes:
+    features: of the result.
+    embedding_dim: of the noise embedding that all else is added to.
+    embedding: one of `EMBEDDINGS`.
+    num_classes: 0 without labels.
+    augment_dim: size of the augmentation labels, 0 without.
+  """
+
+  features: int
+  embedding_dim: int
+  embedding: str
+  num_classes: int
+  augment_dim: int
+
+  @nn.compact
+  def __call__(
+    self,
+    c_noise: Array,
+    label: Array | None,
+    augment: Array | None,
+    stage: Array | None,
+  ) -> Array:
+    emb = self._embed(c_noise)
+    if self.num_classes:
+      # NO_LABEL is the zero vector.
+      onehot = jax.nn.one_hot(label, self.num_classes)
+      onehot = onehot * jnp.sqrt(float(self.num_classes))
+      emb += self._linear(self.embedding_dim, "map_label")(onehot)
+    if self.augment_dim:
+      if augment is None:
+        augment = jnp.zeros((c_noise.shape[0], self.augment_dim))
+      linear = self._linear(self.embedding_dim, "map_augment", use_bias=False)
+      emb += linear(augment)
+    if stage is not None:
+      emb += stage
+    emb = jax.nn.silu(self._linear(self.features, "map_layer0")(emb))
+    return jax.nn.silu(self._linear(self.features, "map_layer1")(emb))
+
+  def _embed(self, c_noise):
+    if self.embedding == "positional":
+      return layers.positional_embedding(c_noise, self.embedding_dim)
+    return layers.FourierEmbedding(self.embedding_dim, name="map_noise")(
+      c_noise
+    )
+
+  def _linear(self, features, name, **kwargs):
+    init = layers.xavier_uniform()
+    return nn.Dense(features, kernel_init=init, name=name, **kwargs)
+
+
+class UNetBlock(nn.Module):
+  """Residual block: norm, silu, conv, twice; then attention if asked.
+
+  Attributes:
+    features: output channels.
+    resample: "up", "down" or "": before the first convolution and on the skip.
+    taps: of the filter that resamples.
+    attention: whether self-attention follows.
+    dropout: probability, before the second convolution.
+    dtype: of the convolutions.
+  """
+
+  features: int
+  resample: str = ""
+  taps: tuple[int, ...] = (1, 1)
+  attention: bool = False
+  dropout: float = 0.0
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: Array, emb: Array, *, train: bool) -> Array:
+    skip_scale = 0.5**0.5
+    channels = x.shape[-1]
+    h = jax.nn.silu(layers.group_norm(channels, "norm0")(x))
+    h = self._resample(h.astype(self.dtype))
+    h = layers.conv(self.features, dtype=self.dtype, name="conv0")(h)
+    init = layers.xavier_uniform()
+    shift = nn.Dense(self.features, kernel_init=init, name="affine")(emb)
+    h = h + shift[:, None, None, :].astype(h.dtype)
+    h = jax.nn.silu(layers.group_norm(self.features, "norm1")(h))
+    h = nn.Dropout(self.dropout, deterministic=not train)(h)
+    last = layers.conv(self.features, gain=1e-5, dtype=self.dtype, name="conv1")
+    h = last(h)
+    skip = self._resample(x)
+    if channels != self.features or self.resample:
+      skip = layers.conv(self.features, 1, dtype=self.dtype, name="skip")(skip)
+    x = (skip + h) * skip_scale
+    if self.attention:
+      attend = SelfAttention(dtype=self.dtype, name="attention")
+      x = (x + attend(x)) * skip_scale
+    return x
+
+  def _resample(self, x):
+    if self.resample == "up":
+      return layers.double(x, self.taps)
+    return layers.halve(x, self.taps) if self.resample == "down" else x

@@ -1,0 +1,139 @@
+"""Published weights: from files, by their published names, into our trees.
+
+  python -m lowdiff_jax.models.pretrained verify FILE.npz
+
+builds the network that FILE describes, loads its parameters and compares its
+outputs with those in the file; see `evaluate/verify.py`.
+"""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from lowdiff_jax.interfaces import UserError
+
+# What a published U-Net stores beside its parameters; ours knows it already.
+_BUFFERS = "resample_filter"
+
+
+def read_state(path: Path) -> dict[str, np.ndarray]:
+  """The arrays of a published state dict, by their published names.
+
+  Args:
+    path: of a .safetensors or .npz file; in an .npz names may begin with
+      "params/", and then whatever else it holds is left out.
+
+  Returns:
+    Name -> array.
+
+  Raises:
+    UserError: the file is missing, unreadable or of another kind.
+  """
+  try:
+    if path.suffix == ".safetensors":
+      return load_file(path)
+    if path.suffix == ".npz":
+      with np.load(path, allow_pickle=False) as file:
+        marked = [name for name in file.files if name.startswith("params/")]
+        names = marked or file.files
+        return {name.removeprefix("params/"): file[name] for name in names}
+  except (OSError, ValueError, SafetensorError) as error:
+    raise UserError(f"{path} cannot be read: {error}") from error
+  raise UserError(f"{path}: expected a .safetensors or .npz file")
+
+
+def unet_params(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
+  """The parameters of `unet.UNet` from EDM's state dict.
+
+  Convolutions OIHW become HWIO, matrices [out, in] become [in, out], and
+  "enc.8x8_block0.qkv.weight" becomes enc_8x8_block0/attention/qkv/kernel.
+
+  Args:
+    state: published name -> array; a leading "model." is dropped.
+
+  Returns:
+    The tree.
+  """
+  params: dict[str, Any] = {}
+  for name, array in state.items():
+    *modules, leaf = name.removeprefix("model.").split(".")
+    if leaf == _BUFFERS:
+      continue
+    if modules[0].startswith("map_"):
+      modules = ["mapping", *modules]
+    else:
+      modules = [f"{modules[0]}_{modules[1]}", *modules[2:]]
+      if modules[-1] in ("norm2", "qkv", "proj"):
+        modules.insert(-1, "attention")
+    if leaf == "weight":
+      leaf = "scale" if array.ndim == 1 else "kernel"
+      array = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T
+    branch = params
+    for module in modules:
+      branch = branch.setdefault(module, {})
+    branch[leaf] = array.astype(np.float32)
+  return params
+
+
+def overlay(params: dict[str, Any], loaded: dict[str, Any]) -> dict[str, Any]:
+  """Puts loaded parameters into a network that may have more.
+
+  What the network has beside them keeps its value; so do the trailing input
+  channels of a kernel that takes a condition as well, which start at zero.
+
+  Args:
+    params: a freshly initialised tree.
+    loaded: a tree whose every leaf has its place in `params`.
+
+  Returns:
+    The tree of `params`.
+
+  Raises:
+    UserError: a parameter that has no place, or another shape.
+  """
+  leaves = dict(jax.tree_util.tree_leaves_with_path(loaded))
+  known = dict(jax.tree_util.tree_leaves_with_path(params))
+  for path in leaves.keys() - known.keys():
+    raise UserError(f"this network has no parameter {_name(path)}")
+
+  def place(path, ours):
+    theirs = leaves.get(path)
+    if theirs is None:
+      return ours
+    grown = list(ours.shape)
+    if len(grown) == 4 and theirs.ndim == 4:
+      grown[2] = min(grown[2], theirs.shape[2])
+    if tuple(grown) != theirs.shape:
+      raise UserError(
+        f"parameter {_name(path)} is {theirs.shape} in the file and "
+        f"{ours.shape} in this network"
+      )
+    if theirs.shape == ours.shape:
+      return theirs
+    return np.concatenate([theirs, ours[:, :, grown[2] :]], axis=2)
+
+  return jax.tree_util.tree_map_with_path(place, params)
+
+
+def count(params: dict[str, Any]) -> int:
+  """Trainable numbers: all but the fixed frequencies of a Fourier embedding."""
+  leaves = jax.tree_util.tree_leaves_with_path(params)
+  return sum(
+    int(np.prod(x.shape)) for path, x in leaves if path[-1].key != "freqs"
+  )
+
+
+def _name(path):
+  return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+if __name__ == "__main__":
+  from lowdiff_jax.evaluate import verify
+
+  sys.exit(verify.run(sys.argv[1:]))

@@ -1,0 +1,128 @@
+"""The published networks, weight for weight."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from lowdiff_jax.evaluate import verify
+from lowdiff_jax.interfaces import UserError
+from lowdiff_jax.models import pretrained
+from tests.command_line import REPOSITORY
+
+GOLDEN = REPOSITORY / "tests" / "golden"
+DDPMPP, NCSNPP = GOLDEN / "edm_ddpmpp.npz", GOLDEN / "edm_ncsnpp.npz"
+
+
+@pytest.mark.parametrize("path", [DDPMPP, NCSNPP], ids=lambda path: path.stem)
+def test_outputs_are_those_of_the_published_network(path, capsys):
+  assert verify.run(["verify", str(path)]) == 0
+  lines = capsys.readouterr().out.splitlines()
+  outputs = [n for n in np.load(path).files if n.startswith("out/")]
+  assert len(lines) == len(outputs) >= 2
+  assert all(line.startswith("ok ") for line in lines)
+
+
+def rewrite(path, source=DDPMPP, **changes):
+  """A golden file with some arrays changed, or None to drop them."""
+  with np.load(source) as file:
+    arrays = {**{name: file[name] for name in file.files}, **changes}
+  np.savez(path, **{k: v for k, v in arrays.items() if v is not None})
+  return path
+
+
+CONV = "params/model.enc.16x16_block0.conv0.weight"
+
+
+def test_a_wrong_weight_shows(tmp_path, capsys):
+  conv = np.load(DDPMPP)[CONV]
+  path = rewrite(tmp_path / "a.npz", **{CONV: conv * 1.01, "out/heun18": None})
+  assert verify.run(["verify", str(path)]) == 1
+  assert "OFF" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+  ("changes", "said"),
+  [
+    ({CONV: np.zeros((3, 3, 3, 3))}, "in the file and"),
+    ({CONV: None}, "the file lacks (part of) the parameter"),
+    ({"params/model.enc.9x9_extra.weight": np.zeros(3)}, "has no parameter"),
+    ({"config": None}, "has no config"),
+    ({"config": json.dumps({"depth": 3})}, "no known network"),
+    ({"out/heun19": np.zeros(3)}, "has no output 'heun19'"),
+  ],
+)
+def test_wrong_files_are_named(changes, said, tmp_path, capsys):
+  path = rewrite(tmp_path / "a.npz", **changes)
+  assert verify.run(["verify", str(path)]) == 2
+  error = capsys.readouterr().err
+  assert said in error and error.count("\n") == 1
+
+
+def test_unreadable_files(tmp_path):
+  for name in ("a.npz", "a.safetensors"):
+    with pytest.raises(UserError, match="cannot be read"):
+      pretrained.read_state(tmp_path / name)
+    (tmp_path / name).write_bytes(b"?")
+    with pytest.raises(UserError, match="cannot be read"):
+      pretrained.read_state(tmp_path / name)
+  with pytest.raises(UserError, match=r"expected a \.safetensors or"):
+    pretrained.read_state(tmp_path / "a.bin")
+  np.savez(tmp_path / "pickled.npz", a=np.array([{}], dtype=object))
+  with pytest.raises(UserError, match="cannot be read"):
+    pretrained.read_state(tmp_path / "pickled.npz")
+
+
+def test_safetensors_and_npz_are_the_same(tmp_path):
+  state = pretrained.read_state(DDPMPP)
+  save_file(state, tmp_path / "a.safetensors")
+  again = pretrained.read_state(tmp_path / "a.safetensors")
+  assert state.keys() == again.keys()
+  for name, array in state.items():
+    np.testing.assert_array_equal(array, again[name])
+
+
+VP = {"embedding_type": "positional", "channel_mult_noise": 1}
+VP |= {"encoder_type": "standard", "resample_filter": [1, 1]}
+VE = {"embedding_type": "fourier", "channel_mult_noise": 2}
+VE |= {"encoder_type": "residual", "resample_filter": [1, 3, 3, 1]}
+CIFAR = {"img_resolution": 32, "channel_mult": [2, 2, 2]}
+FFHQ = {"img_resolution": 64, "channel_mult": [1, 2, 2, 2]}
+
+
+@pytest.mark.parametrize(
+  ("kind", "data", "classes", "count"),
+  [
+    (VP, CIFAR, 0, 55_733_891),
+    (VP, CIFAR, 10, 55_735_299),
+    (VE, CIFAR, 0, 56_397_827),
+    (VP, FFHQ, 0, 61_805_571),
+    (VE, FFHQ, 0, 62_761_091),
+  ],
+)
+def test_full_size_parameter_counts(kind, data, classes, count):
+  network = verify.edm_unet(
+    {
+      "img_channels": 3,
+      "model_channels": 128,
+      "num_blocks": 4,
+      "attn_resolutions": [16],
+      "dropout": 0.13,
+      "label_dim": classes,
+      "augment_dim": 9,
+      **kind,
+      **data,
+    }
+  )
+  side = data["img_resolution"]
+  shapes = jax.eval_shape(
+    network.init,
+    jax.random.key(0),
+    jnp.zeros((1, side, side, 3)),
+    jnp.zeros(1),
+    jnp.zeros(1, jnp.int32),
+  )
+  assert pretrained.count(shapes["params"]) == count
