@@ -33,6 +33,7 @@ def get_config(arguments: str = "") -> ConfigDict:
     "dropout": 0.0,
     "label_dropout": 0.1,
     "entry": "matched",
+    "init_from": "",
   }
 
   config.cascade = "baseline" not in chosen

@@ -14,6 +14,7 @@ from lowdiff_jax.build.training import (
   loss_stages,
   make_denoiser,
   make_optimizer,
+  pretrained_params,
 )
 from lowdiff_jax.data import source
 from lowdiff_jax.diffusion import loss, pyramid
@@ -119,6 +120,15 @@ def experiment(
     params = init_params(denoiser, key, spec.channels)
     return state.create(params, optimizer)
 
+  def start():
+    fresh = jax.jit(init, out_shardings=shardings)(key)
+    if not config.model.init_from:
+      return fresh
+    params = pretrained_params(config, jax.device_get(fresh.params))
+    place = functools.partial(jax.device_put, params, shardings.params)
+    # Two copies: the step donates both.
+    return fresh._replace(params=place(), ema_params=place())
+
   key = jax.random.key(config.seed)
   shapes = jax.eval_shape(init, key)
   shardings = sharding.state_shardings(mesh, shapes)
@@ -138,7 +148,7 @@ def experiment(
     state_shapes=jax.tree.map(
       lambda leaf, where: leaf.update(sharding=where), shapes, shardings
     ),
-    init=functools.partial(jax.jit(init, out_shardings=shardings), key),
+    init=start,
     step=jax.jit(step, donate_argnums=0, out_shardings=(shardings, everywhere)),
     validate=jax.jit(validate, out_shardings=everywhere),
     bind=functools.partial(bind, denoiser),

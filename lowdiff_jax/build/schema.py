@@ -101,6 +101,8 @@ FIELDS: dict[str, Rule | _PerStage] = {
   "model.dropout": _number(0, 1),
   "model.label_dropout": _number(0, 1),
   "model.entry": _choice(*ENTRIES),
+  # A file of EDM's published weights to start a new run from; "" for none.
+  "model.init_from": _text,
   "optimizer.learning_rate": _positive,
   "optimizer.warmup_images": _number(0),
   "optimizer.betas": _tuple(_number(0, 1), 2),

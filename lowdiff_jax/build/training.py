@@ -3,13 +3,15 @@
 import functools
 import math
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import optax
 from ml_collections import ConfigDict
 
 from lowdiff_jax.diffusion import loss, precondition
 from lowdiff_jax.interfaces import Array, ImageSpec
-from lowdiff_jax.models import denoiser, unet
+from lowdiff_jax.models import denoiser, pretrained, unet
 from lowdiff_jax.train import optimizer
 
 
@@ -38,6 +40,29 @@ def make_denoiser(
     lambda sigma, side: precondition.edm(sigma, sigma_data=sigma_data[side]),
     upsample,
   )
+
+
+def pretrained_params(
+  config: ConfigDict, params: dict[str, Any]
+) -> dict[str, Any]:
+  """`params` with the backbone's from the file `config.model.init_from`.
+
+  Args:
+    config: the config.
+    params: freshly initialised, on the host.
+
+  Returns:
+    The tree.
+
+  Raises:
+    UserError: the file is not of this network.
+  """
+  state = pretrained.read_state(Path(config.model.init_from).expanduser())
+  loaded = pretrained.unet_params(state)
+  # Without augmentation its labels are zero, and what maps them of no effect.
+  if "map_augment" not in params["backbone"]["mapping"]:
+    loaded["mapping"].pop("map_augment", None)
+  return pretrained.overlay(params, {"backbone": loaded})
 
 
 def loss_stages(config: ConfigDict) -> list[loss.StageLoss]:

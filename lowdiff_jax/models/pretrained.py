@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from lowdiff_jax.interfaces import UserError
+from lowdiff_jax.models.pickled import read_pickle
 
 # What a published U-Net stores beside its parameters; ours knows it already.
 _BUFFERS = "resample_filter"
@@ -26,8 +27,8 @@ def read_state(path: Path) -> dict[str, np.ndarray]:
   """The arrays of a published state dict, by their published names.
 
   Args:
-    path: of a .safetensors or .npz file; in an .npz names may begin with
-      "params/", and then whatever else it holds is left out.
+    path: of a .safetensors or .npz file, or of EDM's .pkl; in an .npz names may
+      begin with "params/", and then whatever else it holds is left out.
 
   Returns:
     Name -> array.
@@ -35,6 +36,8 @@ def read_state(path: Path) -> dict[str, np.ndarray]:
   Raises:
     UserError: the file is missing, unreadable or of another kind.
   """
+  if path.suffix == ".pkl":
+    return read_pickle(path)
   try:
     if path.suffix == ".safetensors":
       return load_file(path)
@@ -45,7 +48,7 @@ def read_state(path: Path) -> dict[str, np.ndarray]:
         return {name.removeprefix("params/"): file[name] for name in names}
   except (OSError, ValueError, SafetensorError) as error:
     raise UserError(f"{path} cannot be read: {error}") from error
-  raise UserError(f"{path}: expected a .safetensors or .npz file")
+  raise UserError(f"{path}: expected a .safetensors, .npz or .pkl file")
 
 
 def unet_params(state: Mapping[str, np.ndarray]) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def create(params: Any, optimizer: optax.GradientTransformation) -> TrainState:
     step=jnp.zeros((), jnp.int32),
     images_seen=jnp.zeros((), jnp.uint32),
     params=params,
-    # A copy: the step donates both.
+    # Under jit these are buffers of their own, as donating both demands.
     ema_params=params,
     opt_state=optimizer.init(params),
   )

@@ -1,16 +1,23 @@
 """The published networks, weight for weight."""
 
 import json
+import os
+import pickle
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from lowdiff_jax import build
+from lowdiff_jax.diffusion import precondition
 from lowdiff_jax.evaluate import verify
-from lowdiff_jax.interfaces import UserError
-from lowdiff_jax.models import pretrained
+from lowdiff_jax.interfaces import Condition, ImageSpec, UserError
+from lowdiff_jax.models import denoiser as unified
+from lowdiff_jax.models import pickled, pretrained
+from tests import tiny
 from tests.command_line import REPOSITORY
 
 GOLDEN = REPOSITORY / "tests" / "golden"
@@ -69,7 +76,7 @@ def test_unreadable_files(tmp_path):
     (tmp_path / name).write_bytes(b"?")
     with pytest.raises(UserError, match="cannot be read"):
       pretrained.read_state(tmp_path / name)
-  with pytest.raises(UserError, match=r"expected a \.safetensors or"):
+  with pytest.raises(UserError, match=r"expected a \.safetensors"):
     pretrained.read_state(tmp_path / "a.bin")
   np.savez(tmp_path / "pickled.npz", a=np.array([{}], dtype=object))
   with pytest.raises(UserError, match="cannot be read"):
@@ -126,3 +133,104 @@ def test_full_size_parameter_counts(kind, data, classes, count):
     jnp.zeros(1, jnp.int32),
   )
   assert pretrained.count(shapes["params"]) == count
+
+
+PICKLE = GOLDEN / "edm_style.pkl"
+
+
+def test_a_pickle_gives_its_tensors_and_runs_nothing():
+  """Part of DDPM++ as torch pickles it; its module source would abort us."""
+  state, expected = pretrained.read_state(PICKLE), pretrained.read_state(DDPMPP)
+  names = [name for name in state if not name.endswith("resample_filter")]
+  assert len(names) > 20
+  for name in names:
+    np.testing.assert_array_equal(state[name], expected[name])
+  assert b"os.abort()" in PICKLE.read_bytes()
+  params = pretrained.unet_params(state)
+  assert params["enc_8x8_block0"]["attention"]["qkv"]["kernel"].ndim == 4
+  assert "resample_filter" not in params["enc_8x8_block0"]["skip"]
+
+
+class Foreign:
+  """Pickles as a call of any function."""
+
+  def __init__(self, function, *arguments):
+    self.call = function, arguments
+
+  def __reduce__(self):
+    return self.call
+
+
+@pytest.mark.parametrize(
+  ("content", "said"),
+  [
+    ({"ema": Foreign(os.mkdir, "made")}, "it asks for posix.mkdir"),
+    ({"ema": Foreign(eval, "1 / 0")}, "it asks for builtins.eval"),
+    ({"ema": 3}, "is not loaded"),
+    ([1, 2], "is not loaded"),
+  ],
+)
+def test_foreign_code_in_a_pickle(content, said, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  path = tmp_path / "a.pkl"
+  path.write_bytes(pickle.dumps(content))
+  with pytest.raises(UserError, match=said):
+    pretrained.read_state(path)
+  assert not (tmp_path / "made").exists()
+
+
+def test_a_damaged_pickle(tmp_path):
+  path = tmp_path / "a.pkl"
+  path.write_bytes(PICKLE.read_bytes()[:50_000])
+  with pytest.raises(UserError, match="is not loaded"):
+    pretrained.read_state(path)
+  with pytest.raises(UserError, match="is not loaded"):
+    pretrained.read_state(tmp_path / "gone.pkl")
+
+
+def test_a_tensor_stays_within_its_storage():
+  storage = np.arange(6, dtype=np.float32)
+  tensor = pickled._tensor(storage, 1, (2, 2), (2, 1))
+  assert tensor.tolist() == [[1, 2], [3, 4]]
+  for offset, size, stride in ((3, (2, 2), (2, 1)), (0, (2,), (-1,))):
+    with pytest.raises(pickle.UnpicklingError, match="beyond its storage"):
+      pickled._tensor(storage, offset, size, stride)
+
+
+GOLDEN_FIELDS = {
+  "stages.resolutions": (8, 16),
+  "model.channels": 16,
+  "model.channel_mult": (1, 2),
+  "model.num_blocks": 2,
+  "model.attn_resolutions": (8,),
+}
+
+
+def test_a_new_run_starts_from_published_weights():
+  """At the top resolution it is the published denoiser, condition or not."""
+  spec = ImageSpec(16, 3, 10)
+  config = tiny.config(
+    **GOLDEN_FIELDS,
+    **{"model.init_from": str(DDPMPP), "stages.sigma_data": (0.5, 0.5)},
+  )
+  experiment = build.experiment(config, spec)
+  state = experiment.init()
+  chex.assert_trees_all_equal(state.params, state.ema_params)
+  golden = np.load(DDPMPP)
+  x = golden["in/noisy"].transpose(0, 2, 3, 1)
+  cond = Condition(
+    label=golden["in/labels"].argmax(1),
+    low_res=np.ones((3, 8, 8, 3), np.float32),
+    low_res_sigma=np.full(3, 0.1, np.float32),
+  )
+  ours = experiment.bind(state.params)(x, golden["in/sigma"], cond)
+  published = verify.edm_unet(json.loads(str(golden["config"])))
+  denoiser = unified.UnifiedDenoiser(
+    published, (16,), lambda s, _: precondition.edm(s, sigma_data=0.5), None
+  )
+  params = {"backbone": pretrained.unet_params(pretrained.read_state(DDPMPP))}
+  theirs = unified.bind(denoiser, params)(x, golden["in/sigma"], cond)
+  np.testing.assert_allclose(ours, theirs, atol=1e-5)
+  wrong = tiny.config(**{"model.init_from": str(DDPMPP)})
+  with pytest.raises(UserError, match="this network has no parameter"):
+    build.experiment(wrong, tiny.SPEC).init()

@@ -1,0 +1,142 @@
+"""The tensors of a published EDM pickle, without running what it contains.
+
+Unpickling imports and calls whatever a file names. Here every name is looked up
+in a list: tensors are rebuilt as numpy arrays by the code below, modules become
+records of their state, and any other name is an error.
+"""
+
+import collections
+import io
+import pickle
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lowdiff_jax.interfaces import UserError
+
+_STORAGES = {
+  "FloatStorage": np.float32,
+  "DoubleStorage": np.float64,
+  "HalfStorage": np.float16,
+  "LongStorage": np.int64,
+  "IntStorage": np.int32,
+  "ByteStorage": np.uint8,
+  "BoolStorage": np.bool_,
+}
+# What torch.save writes before a storage (its legacy format).
+_MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
+
+
+class _Record:
+  """An object of the file: what it holds, and nothing of what it does."""
+
+  def __init__(self, *unused: Any):
+    self.state: dict[str, Any] = {}
+
+  def __setstate__(self, state: Any) -> None:
+    self.state = state if isinstance(state, dict) else {}
+
+
+class _EasyDict(dict):
+  """A dict that may be given a state, which it does not need."""
+
+  def __setstate__(self, state: Any) -> None:
+    pass
+
+
+def _module(meta):
+  record = _Record()
+  record.__setstate__(meta["state"])
+  return record
+
+
+def _tensor(storage, offset, size, stride, *unused):
+  """A view of the storage, which must lie within it."""
+  last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
+  if 0 in size:
+    return np.zeros(size, storage.dtype)
+  if min((offset, *stride, *size)) < 0 or last >= storage.size:
+    raise pickle.UnpicklingError("a tensor reaches beyond its storage")
+  strides = [s * storage.itemsize for s in stride]
+  view = np.lib.stride_tricks.as_strided(storage[offset:], size, strides)
+  return view.copy()
+
+
+def _storage(data):
+  """The array in the bytes of a storage."""
+  file = io.BytesIO(data)
+  header = [_Unpickler(file).load() for _ in range(3)]
+  if header[:2] != [_MAGIC, _PROTOCOL]:
+    raise pickle.UnpicklingError("not a storage as torch.save writes it")
+  _, kind, _, _, count, *_ = _Unpickler(file).load()
+  if kind not in _STORAGES.values():
+    raise pickle.UnpicklingError(f"unknown kind of storage {kind}")
+  _Unpickler(file).load()  # The keys: a storage of its own has one.
+  (stored,) = struct.unpack("<q", file.read(8))
+  return np.frombuffer(file.read(), kind, min(count, stored))
+
+
+_ALLOWED: dict[tuple[str, str], Callable] = {
+  ("collections", "OrderedDict"): collections.OrderedDict,
+  ("builtins", "set"): set,
+  ("dnnlib.util", "EasyDict"): _EasyDict,
+  ("torch_utils.persistence", "_reconstruct_persistent_obj"): _module,
+  ("torch._utils", "_rebuild_tensor_v2"): _tensor,
+  ("torch._utils", "_rebuild_parameter"): lambda data, *unused: data,
+  ("torch.storage", "_load_from_bytes"): _storage,
+  ("torch", "Size"): tuple,
+  ("torch", "device"): _Record,
+}
+_ALLOWED |= {("torch", name): kind for name, kind in _STORAGES.items()}
+_ALLOWED |= {
+  ("torch.nn.modules.container", name): _Record
+  for name in ("ModuleDict", "ModuleList", "Sequential")
+}
+
+
+class _Unpickler(pickle.Unpickler):
+  """Knows the names of `_ALLOWED` and no others."""
+
+  def find_class(self, module: str, name: str) -> Callable:
+    if (module, name) not in _ALLOWED:
+      raise pickle.UnpicklingError(
+        f"it asks for {module}.{name}, which no published network needs"
+      )
+    return _ALLOWED[module, name]
+
+  def persistent_load(self, pid: Any) -> Any:
+    return pid
+
+
+def read_pickle(path: Path) -> dict[str, np.ndarray]:
+  """The state dict of the averaged network ("ema") in a published pickle.
+
+  Args:
+    path: of the file.
+
+  Returns:
+    Name -> array, parameters and buffers.
+
+  Raises:
+    UserError: the file is damaged, or asks for anything but tensors.
+  """
+  try:
+    with path.open("rb") as file:
+      content = _Unpickler(file).load()
+    network = content["ema"]
+    return dict(_named(network, ""))
+  except Exception as error:  # A damaged pickle can fail in any way.
+    reason = str(error).split("\n")[0]
+    raise UserError(f"{path} is not loaded: {reason}") from error
+
+
+def _named(record, prefix):
+  for kind in ("_parameters", "_buffers"):
+    for name, array in record.state[kind].items():
+      if array is not None:
+        yield prefix + name, array
+  for name, module in record.state["_modules"].items():
+    yield from _named(module, f"{prefix}{name}.")
