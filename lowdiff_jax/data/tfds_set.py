@@ -3,6 +3,7 @@
 Sets are prepared as array_record: random access, and no TensorFlow needed.
 """
 
+import functools
 import io
 
 import numpy as np
@@ -10,9 +11,13 @@ import tensorflow_datasets as tfds
 from absl import logging
 from PIL import Image
 
-from lowdiff_jax.data import digits  # noqa: F401 (registers the builder)
+from lowdiff_jax.data.cifar10 import Cifar10
+from lowdiff_jax.data.digits import Digits
 from lowdiff_jax.data.images import Images, fit, hold_out
 from lowdiff_jax.interfaces import NO_LABEL, ImageSpec, UserError
+
+# Our own; all others are TFDS's.
+BUILDERS = {"cifar10": Cifar10, "digits": Digits}
 
 
 def open_tfds(
@@ -60,9 +65,8 @@ def _prepare(name, data_dir):
   # That a set is not yet prepared is no reason to warn.
   logging.set_verbosity(logging.ERROR)
   try:
-    builder = tfds.builder(
-      name, data_dir=data_dir or None, file_format="array_record"
-    )
+    kind = BUILDERS.get(name, functools.partial(tfds.builder, name))
+    builder = kind(data_dir=data_dir or None, file_format="array_record")
   except tfds.core.DatasetNotFoundError:
     raise UserError(
       f"config.data.source = 'tfds:{name}': TFDS knows no set of that name; "
@@ -74,6 +78,8 @@ def _prepare(name, data_dir):
     tfds.disable_progress_bar()
     try:
       builder.download_and_prepare(file_format="array_record")
+    except UserError:
+      raise
     except Exception as error:  # TFDS lets through whatever went wrong below.
       # Another process of this run may have been faster.
       if not builder.is_prepared():
