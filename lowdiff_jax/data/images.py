@@ -65,7 +65,9 @@ def in_memory(images: Images) -> Images | ImagesInMemory:
   return ImagesInMemory(images.spec, images.class_names, batch)
 
 
-def fit(image: Image.Image, resolution: int, crop: str, name: str) -> Image:
+def fit(
+  image: Image.Image, resolution: int, crop: str, name: str
+) -> Image.Image:
   """The image as a square of side `resolution`.
 
   Args:

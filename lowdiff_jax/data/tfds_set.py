@@ -23,6 +23,20 @@ BUILDERS = {"cifar10": Cifar10, "digits": Digits}
 def open_tfds(
   name: str, resolution: int, crop: str, data_dir: str
 ) -> tuple[Images, Images]:
+  """Train and held-out images of a set, which is prepared if it is not yet.
+
+  Args:
+    name: of the set.
+    resolution: side of the images to return.
+    crop: one of `images.CROPS`.
+    data_dir: where TFDS keeps its sets; "" for its own default.
+
+  Returns:
+    The splits "train" and "test", or "validation", or a part of "train".
+
+  Raises:
+    UserError: the set is unknown, not to be had, or has no images to train on.
+  """
   builder = _prepare(name, data_dir)
   features = builder.info.features
   if "image" not in features:
@@ -50,6 +64,11 @@ def open_tfds(
     return Images(spec, names, len(picks), decode)
 
   splits = builder.info.splits
+  if "train" not in splits:
+    raise UserError(
+      f"config.data.source = 'tfds:{name}': the set has no split 'train', only "
+      f"{', '.join(splits)}"
+    )
   undecoded = {"image": tfds.decode.SkipDecoding()}
   train = builder.as_data_source("train", decoders=undecoded)
   for held_out in ("test", "validation"):

@@ -89,7 +89,11 @@ def benchmark(
 def _compile(generate, args):
   """The compiled program, and what compiling took."""
   hits = []
-  listener = lambda event, **_: hits.append(event)  # noqa: E731
+
+  def listener(event, **unused):
+    del unused
+    hits.append(event)
+
   monitoring.register_event_listener(listener)
   since = time.perf_counter()
   program = generate.lower(*args).compile()

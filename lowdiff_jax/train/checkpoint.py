@@ -36,6 +36,7 @@ class Checkpoints:
       cleanup_tmp_directories=create,
     )
     self._manager = ocp.CheckpointManager(self._directory, options=options)
+    self._verified: set[int] = set()
 
   def latest_step(self) -> int | None:
     """The newest complete checkpoint."""
@@ -75,6 +76,7 @@ class Checkpoints:
   def meta(self, step: int | None = None) -> dict[str, Any]:
     """What `save` was given, of the newest checkpoint or that of `step`."""
     step = self.existing_step(step)
+    self._verify(step)
     args = ocp.args.Composite(meta=ocp.args.JsonRestore())
     return self._manager.restore(step, args=args)["meta"]
 
@@ -115,7 +117,6 @@ class Checkpoints:
   def _checked(self, step, params):
     """The step to restore, once its bytes and shapes are known to be right."""
     step = self.existing_step(step)
-    self._verify(self._directory / str(step))
     there, here = self.meta(step)["shapes"], _shapes(params)
     for name in sorted(there.keys() | here.keys()):
       if there.get(name) != here.get(name):
@@ -127,8 +128,13 @@ class Checkpoints:
         )
     return step
 
-  def _verify(self, folder):
+  def _verify(self, step):
+    """Compares the sums of a checkpoint's files, once."""
+    folder = self._directory / str(step)
     manifest = folder / MANIFEST
+    if step in self._verified:
+      return
+    self._verified.add(step)
     if not manifest.exists():
       logging.warning("%s has no manifest: its bytes are not checked", folder)
       return
