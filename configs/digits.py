@@ -22,7 +22,12 @@ def get_config(arguments: str = "") -> ConfigDict:
 
   config = ConfigDict()
   config.seed = 0
-  config.data = {"source": "tfds:digits", "crop": "none", "dir": ""}
+  config.data = {
+    "source": "tfds:digits",
+    "crop": "none",
+    "dir": "",
+    "augment": 0.0,
+  }
   config.mesh = {"data": -1, "fsdp": 1}
 
   config.model = {

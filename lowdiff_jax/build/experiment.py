@@ -17,6 +17,7 @@ from lowdiff_jax.build.training import (
   pretrained_params,
 )
 from lowdiff_jax.data import source
+from lowdiff_jax.data.augment import augment
 from lowdiff_jax.diffusion import loss, pyramid
 from lowdiff_jax.diffusion.cascade import Stage
 from lowdiff_jax.evaluate.generate import Generate, from_uint8, make_generate
@@ -162,14 +163,18 @@ def _losses(config, denoiser):
   stages = loss_stages(config)
 
   def train(params, key, batch):
-    dropout_key, key = jax.random.split(key)
+    dropout_key, key, augment_key = jax.random.split(key, 3)
+    image, distortion = from_uint8(batch.image), None
+    if config.data.augment > 0:
+      image, distortion = augment(augment_key, image, config.data.augment)
     return loss.cascade_loss(
       bind(denoiser, params, dropout_key),
       key,
-      from_uint8(batch.image),
+      image,
       batch.label,
       stages=stages,
       label_dropout=config.model.label_dropout,
+      augment=distortion,
     )
 
   def validate(params, batch):

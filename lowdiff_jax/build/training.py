@@ -9,6 +9,7 @@ from typing import Any
 import optax
 from ml_collections import ConfigDict
 
+from lowdiff_jax.data.augment import NUM_LABELS
 from lowdiff_jax.diffusion import loss, precondition
 from lowdiff_jax.interfaces import Array, ImageSpec
 from lowdiff_jax.models import denoiser, pretrained, unet
@@ -31,6 +32,7 @@ def make_denoiser(
     attn_resolutions=model.attn_resolutions,
     dropout=model.dropout,
     num_classes=spec.num_classes,
+    augment_dim=NUM_LABELS if config.data.augment > 0 else 0,
     entry=model.entry,
     condition_channels=spec.channels if config.cascade else 0,
   )

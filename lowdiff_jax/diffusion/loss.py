@@ -108,6 +108,7 @@ def cascade_loss(
   *,
   stages: Sequence[StageLoss],
   label_dropout: float = 0.0,
+  augment: Array | None = None,
 ) -> tuple[Array, Metrics]:
   """Sum over the stages of scale_k times the mean denoising loss at stage k.
 
@@ -119,6 +120,7 @@ def cascade_loss(
     stages: the lowest resolution first; stage k > 0 is conditioned on the
       image one resolution lower.
     label_dropout: probability of training without the label, for guidance.
+    augment: [B,D] how each image was distorted; None if it was not.
 
   Returns:
     The scalar loss and each stage's unscaled loss, "loss/<R>x<R>".
@@ -132,16 +134,19 @@ def cascade_loss(
     if stage_label is not None and label_dropout > 0:
       drop = jax.random.bernoulli(keys[0], label_dropout, stage_label.shape)
       stage_label = jnp.where(drop, NO_LABEL, stage_label)
+    cond = noisy_condition(
+      keys[2],
+      images[k - 1][: stage.images] if k else None,
+      stage_label,
+      stage.max_low_res_sigma,
+    )
+    if augment is not None:
+      cond = cond._replace(augment=augment[: stage.images])
     loss = denoising_loss(
       denoise,
       keys[1],
       clean,
-      noisy_condition(
-        keys[2],
-        images[k - 1][: stage.images] if k else None,
-        stage_label,
-        stage.max_low_res_sigma,
-      ),
+      cond,
       sigma=noise.lognormal_sigmas(
         keys[3], stage.images, stage.p_mean, stage.p_std
       ),

@@ -113,6 +113,7 @@ def test_cascade_loss_trains_each_stage_on_what_it_will_see():
     jnp.arange(6),
     stages=make_stages(max_low_res_sigma=0.2, scale=3.0),
     label_dropout=0.5,
+    augment=jnp.arange(6)[:, None],
   )
   assert seen[4][0].shape == (6, 4, 4, 1) and seen[8][0].shape == (4, 8, 8, 1)
   assert seen[4][2].low_res is None
@@ -121,6 +122,7 @@ def test_cascade_loss_trains_each_stage_on_what_it_will_see():
   error = low_res - pyramid.downsample(image[:4])
   assert (jnp.abs(error) <= 6 * sigma[:, None, None, None]).all()
   for _, _, cond in seen.values():
+    assert (cond.augment[:, 0] == jnp.arange(len(cond.label))).all()
     kept = cond.label == jnp.arange(len(cond.label))
     assert (kept | (cond.label == NO_LABEL)).all()
   expected = 3 * (metrics["loss/4x4"] + metrics["loss/8x8"])

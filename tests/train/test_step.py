@@ -142,3 +142,17 @@ def test_a_tiny_network_learns_an_image():
   for _ in range(60):
     current, _ = experiment.step(current, jax.random.key(0), batch)
   assert loss() < 0.5 * before
+
+
+def test_augmentation_trains_and_its_labels_matter():
+  experiment = tiny.experiment(
+    **{"data.augment": 0.5, "optimizer.warmup_images": 0}
+  )
+  current = experiment.init()
+  batch = sharding.global_batch(experiment.mesh, tiny.batch())
+  mapping = jax.device_get(current.params["backbone"]["mapping"])
+  for _ in range(3):
+    current, metrics = experiment.step(current, jax.random.key(0), batch)
+  assert np.isfinite(metrics["loss"])
+  trained = current.params["backbone"]["mapping"]["map_augment"]["kernel"]
+  assert (trained != mapping["map_augment"]["kernel"]).any(axis=1).all()
