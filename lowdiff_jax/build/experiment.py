@@ -121,15 +121,6 @@ def experiment(
     params = init_params(denoiser, key, spec.channels)
     return state.create(params, optimizer)
 
-  def start():
-    fresh = jax.jit(init, out_shardings=shardings)(key)
-    if not config.model.init_from:
-      return fresh
-    params = pretrained_params(config, jax.device_get(fresh.params))
-    place = functools.partial(jax.device_put, params, shardings.params)
-    # Two copies: the step donates both.
-    return fresh._replace(params=place(), ema_params=place())
-
   key = jax.random.key(config.seed)
   shapes = jax.eval_shape(init, key)
   shardings = sharding.state_shardings(mesh, shapes)
@@ -149,12 +140,25 @@ def experiment(
     state_shapes=jax.tree.map(
       lambda leaf, where: leaf.update(sharding=where), shapes, shardings
     ),
-    init=start,
+    init=lambda: _load(config, jax.jit(init, out_shardings=shardings)(key)),
     step=jax.jit(step, donate_argnums=0, out_shardings=(shardings, everywhere)),
     validate=jax.jit(validate, out_shardings=everywhere),
     bind=functools.partial(bind, denoiser),
     stages=sampling_stages(config),
     upsample=upsample,
+  )
+
+
+def _load(config, fresh):
+  """The fresh state, with the published weights if the config names some."""
+  if not config.model.init_from:
+    return fresh
+  params = pretrained_params(config, jax.device_get(fresh.params))
+  where = jax.tree.map(lambda leaf: leaf.sharding, fresh.params)
+  # Two copies: the step donates both.
+  return fresh._replace(
+    params=jax.device_put(params, where),
+    ema_params=jax.device_put(params, where),
   )
 
 

@@ -77,12 +77,7 @@ def heun(
   gamma = min(churn / N, sqrt(2) - 1) where churn_min <= sigma <= churn_max.
 
   Args:
-    denoise: see `interfaces.Sampler`, like all up to `trajectory`.
-    keys: [B].
-    noisy: [B,H,W,C].
-    sigmas: [N+1].
-    cond: the condition.
-    trajectory: whether to return the estimates as well.
+    denoise, keys, noisy, sigmas, cond, trajectory: see `interfaces.Sampler`.
     churn: S_churn; 0 is the deterministic sampler.
     churn_min: S_tmin.
     churn_max: S_tmax.
@@ -93,43 +88,34 @@ def heun(
   """
   sigmas = jnp.asarray(sigmas, jnp.float32)
   num_steps = sigmas.shape[0] - 1
-  gamma = jnp.where(
-    (churn_min <= sigmas) & (sigmas <= churn_max),
-    min(churn / num_steps, np.sqrt(2) - 1),
-    0.0,
-  )
+  churned = (churn_min <= sigmas) & (sigmas <= churn_max)
+  gamma = jnp.where(churned, min(churn / num_steps, np.sqrt(2) - 1), 0.0)
+  sigmas_hat = sigmas * (1 + gamma)
 
-  def stir(x, index, sigma, sigma_hat):
+  def stir(x, index):
     if churn == 0:
       return x
     step_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, index)
     fresh = noise.normal_per_image(step_keys, x.shape[1:])
-    added = jnp.sqrt(jnp.maximum(sigma_hat**2 - sigma**2, 0))
+    added = jnp.sqrt(sigmas_hat[index] ** 2 - sigmas[index] ** 2)
     return x + churn_noise * added * fresh
 
   def step(carry, inputs):
-    (x,), (index, sigma, sigma_next, gamma) = carry, inputs
-    sigma_hat = sigma * (1 + gamma)
-    x = stir(x, index, sigma, sigma_hat)
-    clean = denoise(x, _level(sigma_hat, x), cond)
-    slope = (x - clean) / sigma_hat
+    (x,), (index, sigma_hat, sigma_next) = carry, inputs
+    x = stir(x, index)
+    slope = (x - denoise(x, _level(sigma_hat, x), cond)) / sigma_hat
     x_next = x + (sigma_next - sigma_hat) * slope
     clean = denoise(x_next, _level(sigma_next, x), cond)
     slope_next = (x_next - clean) / sigma_next
     x = x + (sigma_next - sigma_hat) * (slope + slope_next) / 2
     return (x,), clean
 
-  indices = jnp.arange(num_steps - 1)
-  per_step = (indices, sigmas[:-2], sigmas[1:-1], gamma[:-2])
-  # The last step may churn too.
-  last_hat = sigmas[-2] * (1 + gamma[-2])
-
   def denoise_last(x, sigma, cond):
-    x = stir(x, num_steps - 1, sigmas[-2], last_hat)
-    return denoise(x, sigma, cond)
+    return denoise(stir(x, num_steps - 1), sigma, cond)
 
+  per_step = (jnp.arange(num_steps - 1), sigmas_hat[:-2], sigmas[1:-1])
   return _integrate(
-    step, (noisy,), per_step, denoise_last, last_hat, cond, trajectory
+    step, (noisy,), per_step, denoise_last, sigmas_hat[-2], cond, trajectory
   )
 
 

@@ -3,7 +3,7 @@
 import signal
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -46,34 +46,36 @@ class StopSignal:
     return multihost_utils.reached_preemption_sync_point(step)
 
 
+class Schedule(NamedTuple):
+  """When training does what, in steps; batch_size is that of all processes."""
+
+  num_steps: int
+  batch_size: int
+  log_every: int
+  evaluate_every: int
+  checkpoint_every: int
+
+
 def train(
   state: TrainState,
   *,
   train_step: TrainStep,
   batches: Callable[[int], Iterator[Batch]],
   key: Array,
-  num_steps: int,
-  batch_size: int,
-  log_every: int,
-  evaluate_every: int,
-  checkpoint_every: int,
+  schedule: Schedule,
   checkpoints: Checkpoints,
   meta: dict[str, Any],
   writer: Any,
   evaluate: Callable[[TrainState], Metrics],
 ) -> TrainState:
-  """Trains until num_steps have been taken.
+  """Trains until schedule.num_steps have been taken.
 
   Args:
     state: where to start; donated.
     train_step: jitted, with the state donated.
     batches: step -> iterator over the global batches from that step on.
     key: of the run; step k uses fold_in(key, k).
-    num_steps: when to stop.
-    batch_size: images in a step, over all processes.
-    log_every: steps between two lines of metrics.
-    evaluate_every: steps between two calls of `evaluate`.
-    checkpoint_every: steps between two checkpoints.
+    schedule: when to log, evaluate, save and stop.
     checkpoints: where to save.
     meta: saved with each checkpoint.
     writer: `metrics.MetricWriter`.
@@ -88,6 +90,7 @@ def train(
   """
   step, pending = int(state.step), []
   data, since = batches(step), time.perf_counter()
+  num_steps, batch_size = schedule.num_steps, schedule.batch_size
   bar = _progress_bar(step, num_steps, batch_size)
   with StopSignal() as stop, bar as progress:
     while step < num_steps:
@@ -96,8 +99,8 @@ def train(
       pending.append(metrics)
       last = step == num_steps
       stopping = stop.received(step) and not last
-      saving = last or stopping or step % checkpoint_every == 0
-      if saving or step % log_every == 0:
+      saving = last or stopping or step % schedule.checkpoint_every == 0
+      if saving or step % schedule.log_every == 0:
         means = _finite_means(pending, step, checkpoints)
         seconds = time.perf_counter() - since
         means["images_per_second"] = len(pending) * batch_size / seconds
@@ -109,14 +112,18 @@ def train(
         checkpoints.save(state, meta)
       if stopping:
         break
-      if last or step % evaluate_every == 0:
+      if last or step % schedule.evaluate_every == 0:
         writer.write_scalars(step, evaluate(state))
         since = time.perf_counter()
   if step < num_steps:
-    if jax.process_index() == 0:
-      print(f"stopped at step {step} and saved; the same command goes on")
-    raise SystemExit(128 + (stop.number or signal.SIGTERM))
+    _leave(step, stop.number or signal.SIGTERM)
   return state
+
+
+def _leave(step, number):
+  if jax.process_index() == 0:
+    print(f"stopped at step {step} and saved; the same command goes on")
+  raise SystemExit(128 + number)
 
 
 def _progress_bar(step, num_steps, batch_size):
