@@ -1,12 +1,15 @@
 """Every config page builds, and a wrong field is named."""
 
 import jax
+import jax.numpy as jnp
 import pytest
 
 from lowdiff_jax import build
 from lowdiff_jax.build import schema
-from lowdiff_jax.interfaces import ImageSpec, UserError
-from tests import tiny
+from lowdiff_jax.diffusion import noise
+from lowdiff_jax.interfaces import Condition, ImageSpec, UserError
+from lowdiff_jax.modes import trained
+from tests import gaussian, tiny
 from tests.command_line import REPOSITORY
 
 PAGES = sorted(path.stem for path in (REPOSITORY / "configs").glob("*.py"))
@@ -49,7 +52,8 @@ def test_unknown_argument():
     ("sampling.sigma_min", (50.0, 0.01), "must be below sigma_max"),
     ("stages.resolutions", (4, 12), "each to be twice the one before"),
     ("stages.resolutions", (6, 12), ""),
-    ("sampling.start", ("handoff", "noise"), "nothing to start from but noise"),
+    ("sampling.churn", (0.0, 10.0), "dpmpp_2m cannot churn"),
+    ("sampling.start", ("handoff", "noise"), "nothing to start"),
     ("model.channel_mult", (1, 2, 2, 2, 2), "5 levels do not fit"),
     ("model.channels", 100, "do not divide into groups"),
     ("optimizer.learning_rate", -1.0, "expected a number above 0"),
@@ -66,6 +70,20 @@ def test_wrong_values_are_named(field, value, said):
     return
   with pytest.raises(UserError, match=rf"config\.{field}.*{said}"):
     schema.check(config)
+
+
+def test_churn_reaches_the_sampler_and_the_protocol():
+  config = tiny.config(
+    **{"sampling.sampler": ("heun", "heun"), "sampling.churn": (0.0, 40.0)}
+  )
+  still, churning = build.experiment(config, tiny.SPEC).stages
+  x = gaussian.noisy(40.0, (2, 8, 8, 1))
+  args = (gaussian.denoise, noise.image_keys(0, [0, 1]), x, still.sigmas)
+  results = [s.sampler(*args, Condition())[0] for s in (still, churning)]
+  assert jnp.abs(results[0] - results[1]).max() > 0.1
+  protocol = trained.describe(config, (still, churning))
+  assert "churn" not in protocol[0]
+  assert protocol[1]["sampler"] == "heun" and protocol[1]["churn"] == 40.0
 
 
 def test_unknown_and_missing_fields_are_named():

@@ -24,7 +24,7 @@ def sampling_stages(config: ConfigDict) -> tuple[Stage, ...]:
       Stage(
         resolution=resolution,
         sigmas=sigmas,
-        sampler=sampler.SAMPLERS[section.sampler[k]],
+        sampler=_sampler(section, k),
         start=section.start[k],
         low_res_sigma=section.low_res_sigma[k],
         guide=_guide(config, k),
@@ -55,6 +55,21 @@ def baseline_stage(
     sampler=sampler.SAMPLERS[sampler_name or section.sampler],
     guide=_guide(config, -1),
   )
+
+
+def _sampler(section, stage):
+  solve = sampler.SAMPLERS[section.sampler[stage]]
+  if section.churn[stage] == 0:
+    return solve
+  low, high = section.churn_interval
+  churning = functools.partial(
+    solve,
+    churn=section.churn[stage],
+    churn_min=low,
+    churn_max=high,
+    churn_noise=section.churn_noise,
+  )
+  return functools.update_wrapper(churning, solve)  # It keeps its name.
 
 
 def _guide(config, stage):

@@ -126,6 +126,10 @@ FIELDS: dict[str, Rule | _PerStage] = {
   "sampling.sigma_max": _PerStage(_positive),
   "sampling.rho": _PerStage(_positive),
   "sampling.low_res_sigma": _PerStage(_number(0)),
+  # EDM's stochastic sampler, for heun: S_churn, (S_tmin, S_tmax), S_noise.
+  "sampling.churn": _PerStage(_number(0)),
+  "sampling.churn_interval": _tuple(_number(0), 2),
+  "sampling.churn_noise": _positive,
   "sampling.guidance_scale": _PerStage(_number(0)),
   "sampling.guidance_interval": _tuple(_number(0), 2),
   # What mode sample makes: images first ... first + images - 1 of the seed, of
@@ -181,17 +185,27 @@ def check(config: ConfigDict) -> None:
         f"each of config.stages.resolutions = {config.stages.resolutions}"
       )
   _check_resolutions(config)
-  if config.sampling.start[0] != "noise":
+  _check_sampling(config)
+
+
+def _check_sampling(config):
+  section = config.sampling
+  if section.start[0] != "noise":
     raise UserError(
-      f"config.sampling.start = {config.sampling.start}: the first stage has "
-      "nothing to start from but noise"
+      f"config.sampling.start = {section.start}: the first stage has nothing to "
+      "start from but noise"
     )
-  for name in ("sampling", "baseline"):
-    section = config[name]
-    low, high = section.sigma_min, section.sigma_max
-    lows, highs = (low, high) if name == "sampling" else ((low,), (high,))
-    if any(low >= high for low, high in zip(lows, highs, strict=True)):
-      raise UserError(f"config.{name}.sigma_min must be below sigma_max")
+  for name, churn in zip(section.sampler, section.churn, strict=True):
+    if churn and name != "heun":
+      raise UserError(
+        f"config.sampling.churn = {section.churn}: {name} cannot churn, only "
+        "heun can"
+      )
+  for low, high in zip(section.sigma_min, section.sigma_max, strict=True):
+    if low >= high:
+      raise UserError("config.sampling.sigma_min must be below sigma_max")
+  if config.baseline.sigma_min >= config.baseline.sigma_max:
+    raise UserError("config.baseline.sigma_min must be below sigma_max")
 
 
 def _leaves(config, prefix=""):

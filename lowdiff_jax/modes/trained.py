@@ -72,6 +72,9 @@ def describe(
     zip(config.stages.resolutions, config.sampling.guidance_scale, strict=True)
   )
 
+  def churn(stage):
+    return dict(getattr(stage.sampler, "keywords", {}))
+
   def guidance(scale):
     if scale == 1:
       return "none"
@@ -86,6 +89,7 @@ def describe(
       "sigmas": [float(f"{sigma:.4g}") for sigma in stage.sigmas],
       "start": stage.start,
       "low_res_sigma": stage.low_res_sigma,
+      **churn(stage),
       "guidance": guidance(scales[stage.resolution]),
     }
     for stage in stages
