@@ -192,8 +192,8 @@ def _check_sampling(config):
   section = config.sampling
   if section.start[0] != "noise":
     raise UserError(
-      f"config.sampling.start = {section.start}: the first stage has nothing to "
-      "start from but noise"
+      f"config.sampling.start = {section.start}: the first stage has nothing "
+      "to start from but noise"
     )
   for name, churn in zip(section.sampler, section.churn, strict=True):
     if churn and name != "heun":
