@@ -26,6 +26,7 @@ def get_config(arguments: str = "") -> ConfigDict:
     "source": "tfds:digits",
     "crop": "none",
     "dir": "",
+    "labels": True,
     "augment": 0.0,
   }
   config.mesh = {"data": -1, "fsdp": 1}

@@ -97,6 +97,15 @@ def test_unknown_and_missing_fields_are_named():
     schema.check(config)
 
 
+def test_labels_can_be_left_out(data_dir):
+  config = tiny.config(**{"data.labels": False, "data.dir": str(data_dir)})
+  data = build.open_data(config)
+  assert [split.spec.num_classes for split in data] == [0, 0]
+  experiment = build.experiment(config, data[0].spec)
+  mapping = experiment.state_shapes.params["backbone"]["mapping"]
+  assert "map_label" not in mapping
+
+
 def test_fields_that_do_not_go_with_the_data():
   unlabelled = ImageSpec(8, 1, 0)
   guided = tiny.config(**{"sampling.guidance_scale": (1.0, 2.0)})

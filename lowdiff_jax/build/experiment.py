@@ -84,11 +84,16 @@ class Experiment(NamedTuple):
 
 def open_data(config: ConfigDict) -> tuple[ImageSource, ImageSource]:
   """The training and the held-out images."""
-  return source.open_splits(
+  splits = source.open_splits(
     config.data.source,
     resolution=config.stages.resolutions[-1],
     crop=config.data.crop,
     data_dir=config.data.dir,
+  )
+  if config.data.labels:
+    return splits
+  return tuple(
+    split._replace(spec=split.spec._replace(num_classes=0)) for split in splits
   )
 
 

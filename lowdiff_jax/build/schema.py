@@ -78,6 +78,8 @@ FIELDS: dict[str, Rule | _PerStage] = {
   "data.source": _text,
   "data.crop": _choice(*CROPS),
   "data.dir": _text,
+  # False: train without the classes that the data has.
+  "data.labels": _flag,
   # Probability of each of EDM's geometric distortions in training.
   "data.augment": _number(0, 1),
   # Devices: -1 takes all that the other axis leaves.
