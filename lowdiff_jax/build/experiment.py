@@ -1,5 +1,6 @@
 """From a config to the parts of an experiment."""
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable, Sequence
@@ -93,7 +94,8 @@ def open_data(config: ConfigDict) -> tuple[ImageSource, ImageSource]:
   if config.data.labels:
     return splits
   return tuple(
-    split._replace(spec=split.spec._replace(num_classes=0)) for split in splits
+    dataclasses.replace(split, spec=split.spec._replace(num_classes=0))
+    for split in splits
   )
 
 

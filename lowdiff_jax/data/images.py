@@ -4,8 +4,8 @@ An image must be a square of at least the model's resolution; a larger one is
 shrunk by averaging areas. With crop="center" its middle square is taken first.
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -17,7 +17,8 @@ CROPS = ("none", "center")
 MEMORY_LIMIT = 2 << 30
 
 
-class Images(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Images:
   """One split, decoded when it is read; an `interfaces.ImageSource`.
 
   Attributes:
@@ -41,7 +42,8 @@ class Images(NamedTuple):
     return Batch(np.stack(images), np.asarray(labels, np.int32))
 
 
-class ImagesInMemory(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class ImagesInMemory:
   """One split as arrays; an `interfaces.ImageSource`."""
 
   spec: ImageSpec

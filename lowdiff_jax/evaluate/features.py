@@ -5,9 +5,12 @@ small classifier of the real training images (or, without classes, principal
 components of their pixels), so scores compare only within one data set.
 """
 
+import warnings
+
 import numpy as np
 from PIL import Image
 from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
 from lowdiff_jax.evaluate.frechet import frechet_distance, statistics
@@ -16,6 +19,8 @@ from lowdiff_jax.interfaces import Batch, Evaluator, Score
 # Larger images are shrunk to this side: the scorer is a small one.
 MAX_SIDE = 16
 MAX_TRAIN = 10_000
+# The classifier stops after so many images, converged or not.
+MAX_SEEN = 500_000
 
 
 def make_evaluator(train: Batch, test: Batch, num_classes: int) -> Evaluator:
@@ -73,8 +78,11 @@ def _pixels(images):
 
 
 def _fit_classifier(pixels, labels):
-  network = MLPClassifier((64,), alpha=1e-3, max_iter=1000, random_state=0)
-  network.fit(pixels, labels)
+  epochs = min(1000, MAX_SEEN // len(labels))
+  network = MLPClassifier((64,), alpha=1e-3, max_iter=epochs, random_state=0)
+  with warnings.catch_warnings():
+    warnings.simplefilter("ignore", ConvergenceWarning)
+    network.fit(pixels, labels)
 
   def describe(pixels):
     return np.maximum(pixels @ network.coefs_[0] + network.intercepts_[0], 0)
