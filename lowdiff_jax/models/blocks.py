@@ -9,8 +9,6 @@ from flax import linen as nn
 from lowdiff_jax.interfaces import Array
 from lowdiff_jax.models import layers
 
-EMBEDDINGS = ("positional", "fourier")
-
 
 class SelfAttention(nn.Module):
   """Attention over the pixels; its output is scaled, not yet added.
@@ -41,7 +39,7 @@ class NoiseMapping(nn.Module):
   Attributes:
     features: of the result.
     embedding_dim: of the noise embedding that all else is added to.
-    embedding: one of `EMBEDDINGS`.
+    embedding: "positional" or "fourier".
     num_classes: 0 without labels.
     augment_dim: size of the augmentation labels, 0 without.
   """

@@ -10,7 +10,6 @@ from lowdiff_jax.interfaces import Array
 from lowdiff_jax.models import blocks, layers
 
 ENTRIES = ("matched", "whole")
-ENCODERS = ("standard", "residual")
 
 
 class UNet(nn.Module):
@@ -29,9 +28,10 @@ class UNet(nn.Module):
     dropout: probability.
     num_classes: 0 without labels.
     augment_dim: size of the augmentation labels, 0 without.
-    embedding: of the noise; NCSN++: "fourier".
+    embedding: of the noise: "positional", or "fourier" (NCSN++).
     noise_mult: size of the noise embedding, in base widths; NCSN++: 2.
-    encoder: "residual" adds the filtered input to each level (NCSN++).
+    encoder: "standard", or "residual": the filtered input is added to each
+      level (NCSN++).
     taps: of the filter that resamples; NCSN++: (1, 3, 3, 1).
     entry: "matched": an image of resolution/2^l enters and leaves at level l
       through its own convolutions; "whole": it runs through all levels.
