@@ -32,6 +32,7 @@ def get_config(arguments: str = "") -> ConfigDict:
     "source": "tfds:cifar10",
     "crop": "none",
     "dir": "",
+    "hold_out": 0.1,
     "labels": "cond" in chosen,
     "augment": 0.12,
   }

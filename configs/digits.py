@@ -26,6 +26,7 @@ def get_config(arguments: str = "") -> ConfigDict:
     "source": "tfds:digits",
     "crop": "none",
     "dir": "",
+    "hold_out": 0.1,
     "labels": True,
     "augment": 0.0,
   }

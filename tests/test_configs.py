@@ -45,6 +45,7 @@ def test_unknown_argument():
 @pytest.mark.parametrize(
   ("field", "value", "said"),
   [
+    ("data.hold_out", 0.6, "a number of at least 0 and at most 0.5"),
     ("data.crop", "middle", "expected one of none, center"),
     ("sampling.sampler", ("heun", "ddim"), "each value one of euler, heun"),
     ("sampling.steps", (3,), "expected 2 values, one for each of"),

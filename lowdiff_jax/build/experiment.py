@@ -90,6 +90,7 @@ def open_data(config: ConfigDict) -> tuple[ImageSource, ImageSource]:
     resolution=config.stages.resolutions[-1],
     crop=config.data.crop,
     data_dir=config.data.dir,
+    hold_out=config.data.hold_out,
   )
   if config.data.labels:
     return splits

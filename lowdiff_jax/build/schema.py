@@ -78,6 +78,9 @@ FIELDS: dict[str, Rule | _PerStage] = {
   "data.source": _text,
   "data.crop": _choice(*CROPS),
   "data.dir": _text,
+  # Part of the images held out of a set without a test split; with 0 all are
+  # trained on, and the validation loss is one of training images.
+  "data.hold_out": _number(0, 0.5),
   # False: train without the classes that the data has.
   "data.labels": _flag,
   # Probability of each of EDM's geometric distortions in training.

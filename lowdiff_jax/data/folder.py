@@ -14,7 +14,7 @@ EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 
 def open_folder(
-  root: Path, resolution: int, crop: str
+  root: Path, resolution: int, crop: str, part: float
 ) -> tuple[Images, Images]:
   """Train and test images of a folder; unreadable files are named and left."""
   if not root.is_dir():
@@ -51,7 +51,7 @@ def open_folder(
 
     return Images(spec, names, len(picks), decode)
 
-  return tuple(images(picks) for picks in hold_out(len(files)))
+  return tuple(images(picks) for picks in hold_out(len(files), part))
 
 
 def read_small_images(

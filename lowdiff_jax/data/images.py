@@ -104,10 +104,21 @@ def fit(
   return image.resize((resolution, resolution), Image.Resampling.BOX)
 
 
-def hold_out(count: int) -> tuple[list[int], list[int]]:
-  """(train, test): every tenth index is held out, and at least two."""
-  test = list(range(9, count, 10))
+def hold_out(count: int, part: float) -> tuple[list[int], list[int]]:
+  """(train, test): which images of a set without a test split are held out.
+
+  Args:
+    count: number of images.
+    part: to hold out, evenly spread and at least two images: with 0.1, every
+      tenth. With 0, all are trained on and every tenth of them is "held out",
+      so that the validation loss is one of training images.
+
+  Returns:
+    The indices of both.
+  """
+  share = part or 0.1
+  test = [i for i in range(count) if int((i + 1) * share) > int(i * share)]
   if len(test) < 2:
     test = [count - 2, count - 1]
-  held = set(test)
+  held = set(test if part else ())
   return [i for i in range(count) if i not in held], test

@@ -9,12 +9,17 @@ from lowdiff_jax.interfaces import UserError
 
 
 def open_splits(
-  name: str, *, resolution: int, crop: str = "none", data_dir: str = ""
+  name: str,
+  *,
+  resolution: int,
+  crop: str = "none",
+  data_dir: str = "",
+  hold_out: float = 0.1,
 ) -> tuple[Images | ImagesInMemory, Images | ImagesInMemory]:
   """Opens the training images and the held-out ones.
 
   A TFDS set gives its splits "train" and "test" (or "validation"); where there
-  is but one split, as in a folder, every tenth image is held out.
+  is but one split, as in a folder, a part of it is held out.
 
   Args:
     name: "tfds:<name>" of any set with a feature "image" and, if it has
@@ -23,6 +28,8 @@ def open_splits(
     resolution: side of the images to return.
     crop: one of `CROPS`.
     data_dir: where TFDS keeps its sets; "" for its own default.
+    hold_out: the part of the images, 0 to 0.5, to hold out of a single split.
+      With 0 all are trained on, and a tenth of them is returned as test too.
 
   Returns:
     (train, test).
@@ -32,9 +39,9 @@ def open_splits(
   """
   kind, _, place = name.partition(":")
   if kind == "tfds" and place:
-    splits = open_tfds(place, resolution, crop, data_dir)
+    splits = open_tfds(place, resolution, crop, data_dir, hold_out)
   elif kind == "folder" and place:
-    splits = open_folder(Path(place).expanduser(), resolution, crop)
+    splits = open_folder(Path(place).expanduser(), resolution, crop, hold_out)
   else:
     raise UserError(
       f"config.data.source = {name!r}: expected tfds:<name> or folder:<path>"

@@ -21,7 +21,7 @@ BUILDERS = {"cifar10": Cifar10, "digits": Digits}
 
 
 def open_tfds(
-  name: str, resolution: int, crop: str, data_dir: str
+  name: str, resolution: int, crop: str, data_dir: str, part: float
 ) -> tuple[Images, Images]:
   """Train and held-out images of a set, which is prepared if it is not yet.
 
@@ -30,6 +30,7 @@ def open_tfds(
     resolution: side of the images to return.
     crop: one of `images.CROPS`.
     data_dir: where TFDS keeps its sets; "" for its own default.
+    part: of the images to hold out of "train" if there is no other split.
 
   Returns:
     The splits "train" and "test", or "validation", or a part of "train".
@@ -75,7 +76,7 @@ def open_tfds(
     if held_out in splits:
       test = builder.as_data_source(held_out, decoders=undecoded)
       return images(train, range(len(train))), images(test, range(len(test)))
-  return tuple(images(train, picks) for picks in hold_out(len(train)))
+  return tuple(images(train, picks) for picks in hold_out(len(train), part))
 
 
 def _prepare(name, data_dir):

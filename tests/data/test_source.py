@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from sklearn import datasets
 
-from lowdiff_jax.data import folder, source
+from lowdiff_jax.data import folder, images, source
 from lowdiff_jax.interfaces import NO_LABEL, UserError
 
 
@@ -63,6 +63,41 @@ def test_folder_without_classes_and_in_grey(tmp_path):
   assert train.spec == (8, 1, 0)
   assert (len(train), len(test)) == (3, 2)
   assert (train.read(np.arange(3)).label == NO_LABEL).all()
+
+
+@pytest.mark.parametrize("count", [4, 19, 20, 24, 70_000])
+def test_every_tenth_image_is_held_out(count):
+  train, test = images.hold_out(count, 0.1)
+  tenths = list(range(9, count, 10))
+  assert test == (tenths if count >= 20 else [count - 2, count - 1])
+  assert sorted(train + test) == list(range(count))
+
+
+@pytest.mark.parametrize("part", [0.01, 0.05, 0.25, 0.3, 0.5])
+def test_a_part_is_held_out_evenly(part):
+  train, test = images.hold_out(1000, part)
+  assert sorted(train + test) == list(range(1000))
+  for start in range(0, 1000, 100):
+    there = sum(start <= i < start + 100 for i in test)
+    assert there == round(100 * part)
+
+
+def test_nothing_is_held_out(tmp_path):
+  for i in range(30):
+    write(tmp_path / f"{i:02d}.png", seed=i)
+  train, test = open_folder(tmp_path, hold_out=0)
+  assert (len(train), len(test)) == (30, 3)
+  np.testing.assert_array_equal(
+    test.batch.image, train.batch.image[[9, 19, 29]]
+  )
+  assert len(open_folder(tmp_path, hold_out=0.5)[0]) == 15
+
+
+def test_a_test_split_is_never_trained_on(data_dir):
+  train, test = source.open_splits(
+    "tfds:digits", resolution=8, data_dir=str(data_dir), hold_out=0
+  )
+  assert (len(train), len(test)) == (1438, 359)
 
 
 def test_large_images_are_averaged_and_cropped_if_asked(tmp_path):
