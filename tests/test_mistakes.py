@@ -34,6 +34,7 @@ def mistake(*arguments, **kwargs):
     ("train", "unexpected argument 'train'"),
     ("--config.data.source=folder:/no/where", "there is no folder /no/where"),
     ("--config.data.source=tfds:digit", "TFDS knows no set of that name"),
+    ("--config.data.source=tfds:ffhq64", "has to be fetched by hand"),
     ("--config.mesh.fsdp=3", "is not the number of devices, 1"),
     ("--mode=upscale", "set --config.upscale.input=PATH"),
   ],

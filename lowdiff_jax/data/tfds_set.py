@@ -13,11 +13,12 @@ from PIL import Image
 
 from lowdiff_jax.data.cifar10 import Cifar10
 from lowdiff_jax.data.digits import Digits
+from lowdiff_jax.data.ffhq64 import Ffhq64
 from lowdiff_jax.data.images import Images, fit, hold_out
 from lowdiff_jax.interfaces import NO_LABEL, ImageSpec, UserError
 
 # Our own; all others are TFDS's.
-BUILDERS = {"cifar10": Cifar10, "digits": Digits}
+BUILDERS = {"cifar10": Cifar10, "digits": Digits, "ffhq64": Ffhq64}
 
 
 def open_tfds(
