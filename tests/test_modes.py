@@ -122,6 +122,30 @@ def test_upscale_takes_the_users_small_images(trained, tmp_path):
   assert "1 images" in printed
 
 
+def test_measure_proposes_what_can_be_pasted(tmp_path, data_dir):
+  proposed = {
+    "config.stages.sigma_data": (0.72, 0.85),
+    "config.stages.p_mean": (-1.89, -1.2),
+    "config.stages.p_std": (1.2, 1.2),
+    "config.sampling.sigma_max": (40.0, 80.0),
+  }
+  done = command_line.run(
+    "--mode=measure",
+    f"--workdir={tmp_path}",
+    f"--config.data.dir={data_dir}",
+    *(f"--{name}={values}" for name, values in proposed.items()),
+  )
+  assert done.returncode == 0, done.stderr
+  for name, values in proposed.items():
+    assert f'--{name}="{values}"' in done.stdout
+  record = json.loads((tmp_path / "measure.json").read_text())
+  assert record["images"] == 1438 and record["source"] == "tfds:digits"
+  assert record["proposed"] == {n: list(v) for n, v in proposed.items()}
+  rms = [scale["sigma_data"] for scale in record["measured"]]
+  np.testing.assert_allclose(rms, [0.7200, 0.8468], atol=1e-4)
+  assert [path.name for path in tmp_path.iterdir()] == ["measure.json"]
+
+
 def test_own_images_train_with_nothing_but_the_source(tmp_path):
   rng = np.random.default_rng(0)
   for i in range(24):

@@ -87,7 +87,7 @@ def _prepare(name, data_dir):
   logging.set_verbosity(logging.ERROR)
   try:
     kind = BUILDERS.get(name, functools.partial(tfds.builder, name))
-    builder = kind(data_dir=data_dir or None, file_format="array_record")
+    builder = kind(data_dir=data_dir or None)
   except tfds.core.DatasetNotFoundError:
     raise UserError(
       f"config.data.source = 'tfds:{name}': TFDS knows no set of that name; "
@@ -110,4 +110,11 @@ def _prepare(name, data_dir):
           f"{builder.data_dir} ({type(error).__name__}: {reason}); prepare it "
           "where there is a network and set --config.data.dir"
         ) from error
+  formats = sorted(f.value for f in builder.info.available_file_formats())
+  if "array_record" not in formats:
+    raise UserError(
+      f"config.data.source = 'tfds:{name}': it is prepared as "
+      f"{' and '.join(formats)} in {builder.data_dir}; prepare it as "
+      "array_record, or choose another --config.data.dir"
+    )
   return builder

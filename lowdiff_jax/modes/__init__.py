@@ -1,6 +1,13 @@
 """What `main` can do: a module for each mode, with run(config, workdir)."""
 
-from lowdiff_jax.modes import benchmark, evaluate, sample, train, upscale
+from lowdiff_jax.modes import (
+  benchmark,
+  evaluate,
+  measure,
+  sample,
+  train,
+  upscale,
+)
 
 MODES = {
   "train": train.run,
@@ -8,4 +15,5 @@ MODES = {
   "evaluate": evaluate.run,
   "benchmark": benchmark.run,
   "upscale": upscale.run,
+  "measure": measure.run,
 }

@@ -1,5 +1,6 @@
 """Images from TFDS and from folders, and how mistakes in them are named."""
 
+import json
 import logging
 import shutil
 
@@ -166,6 +167,20 @@ def test_names_of_sources(name):
 def test_unknown_tfds_set(data_dir):
   with pytest.raises(UserError, match="TFDS knows no set of that name"):
     source.open_splits("tfds:nosuch", resolution=8, data_dir=str(data_dir))
+
+
+@pytest.mark.parametrize("name", ["digits", "digits:1.0.0"])
+def test_a_set_of_another_format(name, data_dir, tmp_path):
+  """TFDS's own default is tfrecord."""
+  source.open_splits("tfds:digits", resolution=8, data_dir=str(data_dir))
+  shutil.copytree(data_dir / "digits", tmp_path / "digits")
+  path = tmp_path / "digits" / "1.0.0" / "dataset_info.json"
+  info = json.loads(path.read_text())
+  path.write_text(json.dumps({**info, "fileFormat": "tfrecord"}))
+  with pytest.raises(
+    UserError, match=r"as tfrecord in .* as array_record, .*config\.data\.dir"
+  ):
+    source.open_splits(f"tfds:{name}", resolution=8, data_dir=str(tmp_path))
 
 
 def test_small_images_to_upscale(tmp_path):

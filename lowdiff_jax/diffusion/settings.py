@@ -1,0 +1,128 @@
+"""The noise settings of each stage, from what its images measure."""
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from lowdiff_jax.diffusion import pyramid
+from lowdiff_jax.interfaces import Array, UserError
+
+# EDM (arXiv 2206.00364, table 1).
+P_MEAN, P_STD, SIGMA_MAX = -1.2, 1.2, 80.0
+# A handoff starts at this multiple of the residual.
+HANDOFF = 8.0
+# The std of rounding to 8 bits, in [-1, 1].
+ROUNDING = 2 / 255 / math.sqrt(12)
+
+
+class Scale(NamedTuple):
+  """What the images of one resolution measure.
+
+  Attributes:
+    resolution: side of the image in pixels.
+    sigma_data: root of the mean square of the images.
+    residual: root of the mean square of x_k - up2(x_{k-1}); None in stage 0.
+  """
+
+  resolution: int
+  sigma_data: float
+  residual: float | None
+
+
+class Settings(NamedTuple):
+  """The fields of one stage that are proposed, by their names in a config."""
+
+  sigma_data: float
+  p_mean: float
+  p_std: float
+  sigma_max: float
+
+
+def mean_squares(
+  image: Array,
+  levels: int,
+  upsample: Callable[[Array], Array] = pyramid.upsample,
+) -> tuple[Array, Array]:
+  """Each image's mean(x_k^2), and mean((x_k - up2(x_{k-1}))^2) for k > 0.
+
+  Args:
+    image: [B,H,W,C].
+    levels: K, how many resolutions.
+    upsample: up2.
+
+  Returns:
+    [B,K] and [B,K-1], the lowest resolution first.
+  """
+  images = pyramid.pyramid(image, levels)
+  pairs = itertools.pairwise(images)
+  residuals = [x - upsample(low_res) for low_res, x in pairs]
+
+  def squares(parts):
+    columns = [jnp.square(x).mean((1, 2, 3)) for x in parts]
+    return jnp.stack(columns, 1) if columns else jnp.zeros((len(image), 0))
+
+  return squares(images), squares(residuals)
+
+
+def propose(scales: Sequence[Scale], starts: Sequence[str]) -> list[Settings]:
+  """EDM's noise at the top resolution, and what follows n halvings below it.
+
+    P_std     = 1.2
+    P_mean    = -1.2 - n ln 2, but for k > 0 at most ln(residual) + P_std
+    sigma_max = 8 residual after a handoff, else 80 / 2^n
+
+  The mean of 2x2 pixels halves the std of independent noise, so half the noise
+  is the same information at half the resolution. For sigma_max, which has to
+  drown the coarsest content, this is exact; for P_mean it is a choice that is
+  not yet tuned: detail does not shrink with the resolution (CIFAR-10's residual
+  is 0.130 at 32x32 and 0.169 at 16x16).
+
+  A stage k > 0 is told everything but the residual. Far above sigma = residual
+  the noisy image tells it nothing more, so detail is decided around that level,
+  and training must cover it: EDM's P_mean stays if the level is at most P_std
+  below it (CIFAR-10: 0.7 P_std below at 32x32, at 16x16 just above), and goes
+  no lower than that. A handoff is wrong by 1/8 of the noise it starts with, and
+  training wastes little on levels above its start: at least
+  Phi((ln 8 - P_std) / P_std) = 77 % of them are below.
+
+  Args:
+    scales: of each stage, the lowest resolution first.
+    starts: of each stage, from `cascade.STARTS`.
+
+  Returns:
+    The settings of each stage, sigma_data to 2 digits and the others to 3.
+
+  Raises:
+    UserError: a resolution adds nothing to the one below.
+  """
+  proposals = []
+  for k, (scale, start) in enumerate(zip(scales, starts, strict=True)):
+    halvings = len(scales) - 1 - k
+    p_mean = P_MEAN - halvings * math.log(2)
+    sigma_max = SIGMA_MAX / 2**halvings
+    if k:
+      if scale.residual < ROUNDING:
+        raise UserError(
+          f"config.stages.resolutions: the images hold nothing at "
+          f"{scale.resolution} pixels that they do not at "
+          f"{scales[k - 1].resolution}; leave the higher resolution out"
+        )
+      p_mean = min(p_mean, math.log(scale.residual) + P_STD)
+      if start == "handoff":
+        sigma_max = HANDOFF * scale.residual
+    proposals.append(
+      Settings(
+        _digits(scale.sigma_data, 2),
+        _digits(p_mean, 3),
+        P_STD,
+        _digits(sigma_max, 3),
+      )
+    )
+  return proposals
+
+
+def _digits(value: float, count: int) -> float:
+  return float(f"{value:.{count}g}")

@@ -1,0 +1,45 @@
+"""What the images of a source measure at each resolution of a cascade."""
+
+from collections.abc import Callable, Sequence
+
+import jax
+import numpy as np
+
+from lowdiff_jax.diffusion.settings import Scale, mean_squares
+from lowdiff_jax.evaluate.generate import from_uint8
+from lowdiff_jax.interfaces import Array, ImageSource
+
+
+def measure(
+  source: ImageSource,
+  resolutions: Sequence[int],
+  *,
+  upsample: Callable[[Array], Array],
+  batch_size: int,
+) -> list[Scale]:
+  """Roots of the mean squares over all images, read batch by batch.
+
+  Args:
+    source: the images, of the last resolution.
+    resolutions: of the stages, the lowest first.
+    upsample: up2.
+    batch_size: images in memory at a time.
+
+  Returns:
+    What each resolution measures.
+  """
+
+  @jax.jit
+  def squares(image):
+    return mean_squares(from_uint8(image), len(resolutions), upsample)
+
+  clean, residual = 0.0, 0.0
+  for start in range(0, len(source), batch_size):
+    picks = np.arange(start, min(start + batch_size, len(source)))
+    parts = jax.device_get(squares(source.read(picks).image))
+    # Millions of images: float32 would lose digits.
+    clean = clean + parts[0].sum(0, dtype=np.float64)
+    residual = residual + parts[1].sum(0, dtype=np.float64)
+  clean = np.sqrt(clean / len(source)).tolist()
+  residual = np.sqrt(residual / len(source)).tolist()
+  return list(map(Scale, resolutions, clean, [None, *residual]))
