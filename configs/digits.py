@@ -13,13 +13,12 @@ Arguments, as in --config=configs/digits.py:baseline,smoke
 
 from ml_collections import ConfigDict
 
+from lowdiff_jax.build import page
+
 
 def get_config(arguments: str = "") -> ConfigDict:
   """The config; see the module's text for the arguments."""
-  chosen = set(filter(None, arguments.split(",")))
-  if unknown := chosen - {"baseline", "smoke"}:
-    raise ValueError(f"unknown argument {unknown.pop()!r}: baseline, smoke")
-
+  chosen = page.chosen(arguments, "baseline", "smoke")
   config = ConfigDict()
   config.seed = 0
   config.data = {
@@ -40,6 +39,7 @@ def get_config(arguments: str = "") -> ConfigDict:
     "dropout": 0.0,
     "label_dropout": 0.1,
     "entry": "matched",
+    "dtype": "float32",
     "init_from": "",
   }
 
@@ -112,22 +112,5 @@ def get_config(arguments: str = "") -> ConfigDict:
   config.upscale = {"input": ""}
 
   if "smoke" in chosen:
-    config.model.update({"channels": 8, "attn_resolutions": ()})
-    config.stages.images = (8, 8)
-    config.sampling.update({"steps": (3, 2), "images": 10, "batch_size": 10})
-    config.baseline.steps = 3
-    config.train.update(
-      {
-        "images": 80,
-        "log_images": 16,
-        "evaluate_images": 40,
-        "checkpoint_images": 40,
-      }
-    )
-    config.evaluation.update(
-      {"images": 100, "images_on_the_way": 10, "validation_images": 10}
-    )
-    config.benchmark.update(
-      {"batch_size": 10, "repeats": 2, "baseline_steps": (3,)}
-    )
+    page.smoke(config)
   return config

@@ -125,7 +125,7 @@ def test_upscale_takes_the_users_small_images(trained, tmp_path):
 def test_measure_proposes_what_can_be_pasted(tmp_path, data_dir):
   proposed = {
     "config.stages.sigma_data": (0.72, 0.85),
-    "config.stages.p_mean": (-1.89, -1.2),
+    "config.stages.p_mean": (-1.2, -1.2),
     "config.stages.p_std": (1.2, 1.2),
     "config.sampling.sigma_max": (40.0, 80.0),
   }

@@ -108,6 +108,9 @@ FIELDS: dict[str, Rule | _PerStage] = {
   "model.dropout": _number(0, 1),
   "model.label_dropout": _number(0, 1),
   "model.entry": _choice(*ENTRIES),
+  # Of convolutions and attention; parameters, normalisation, softmax and skips
+  # are float32.
+  "model.dtype": _choice("float32", "bfloat16"),
   # A file of EDM's published weights to start a new run from; "" for none.
   "model.init_from": _text,
   "optimizer.learning_rate": _positive,

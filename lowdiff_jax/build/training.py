@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
@@ -35,6 +36,7 @@ def make_denoiser(
     augment_dim=NUM_LABELS if config.data.augment > 0 else 0,
     entry=model.entry,
     condition_channels=spec.channels if config.cascade else 0,
+    dtype=jnp.dtype(model.dtype),
   )
   return denoiser.UnifiedDenoiser(
     backbone,

@@ -71,22 +71,21 @@ def propose(scales: Sequence[Scale], starts: Sequence[str]) -> list[Settings]:
   """EDM's noise at the top resolution, and what follows n halvings below it.
 
     P_std     = 1.2
-    P_mean    = -1.2 - n ln 2, but for k > 0 at most ln(residual) + P_std
+    P_mean    = -1.2, but for k > 0 at most ln(residual) + P_std
     sigma_max = 8 residual after a handoff, else 80 / 2^n
 
   The mean of 2x2 pixels halves the std of independent noise, so half the noise
-  is the same information at half the resolution. For sigma_max, which has to
-  drown the coarsest content, this is exact; for P_mean it is a choice that is
-  not yet tuned: detail does not shrink with the resolution (CIFAR-10's residual
-  is 0.130 at 32x32 and 0.169 at 16x16).
+  is the same information at half the resolution: this is exact for sigma_max,
+  which has to drown the coarsest content. P_mean sits where detail is decided,
+  and detail does not shrink with the resolution (CIFAR-10's residual is 0.130
+  at 32x32 and 0.169 at 16x16), so it stays.
 
   A stage k > 0 is told everything but the residual. Far above sigma = residual
   the noisy image tells it nothing more, so detail is decided around that level,
-  and training must cover it: EDM's P_mean stays if the level is at most P_std
-  below it (CIFAR-10: 0.7 P_std below at 32x32, at 16x16 just above), and goes
-  no lower than that. A handoff is wrong by 1/8 of the noise it starts with, and
-  training wastes little on levels above its start: at least
-  Phi((ln 8 - P_std) / P_std) = 77 % of them are below.
+  and training must cover it: EDM's P_mean stays if it is at most P_std above
+  that level (CIFAR-10: 0.7 P_std at 32x32, 0.5 at 16x16). A handoff is wrong by
+  1/8 of the noise it starts with, and training wastes little on levels above
+  its start: at least Phi((ln 8 - P_std) / P_std) = 77 % of them are below.
 
   Args:
     scales: of each stage, the lowest resolution first.
@@ -101,7 +100,7 @@ def propose(scales: Sequence[Scale], starts: Sequence[str]) -> list[Settings]:
   proposals = []
   for k, (scale, start) in enumerate(zip(scales, starts, strict=True)):
     halvings = len(scales) - 1 - k
-    p_mean = P_MEAN - halvings * math.log(2)
+    p_mean = P_MEAN
     sigma_max = SIGMA_MAX / 2**halvings
     if k:
       if scale.residual < ROUNDING:

@@ -23,13 +23,13 @@ class SelfAttention(nn.Module):
   @nn.compact
   def __call__(self, x: Array) -> Array:
     b, h, w, c = x.shape
-    normed = layers.group_norm(c, "norm2")(x).astype(self.dtype)
-    qkv = layers.conv(3 * c, 1, gain=0.2**0.5, dtype=self.dtype, name="qkv")(
-      normed
+    normed = layers.group_norm(c, "norm2")(x)
+    make_qkv = layers.conv(
+      3 * c, 1, gain=0.2**0.5, dtype=self.dtype, name="qkv"
     )
+    qkv = make_qkv(normed)
     qkv = qkv.reshape(b, h * w, self.num_heads, c // self.num_heads, 3)
-    out = jax.nn.dot_product_attention(*jnp.moveaxis(qkv, -1, 0))
-    out = out.reshape(b, h, w, c)
+    out = layers.attention(*jnp.moveaxis(qkv, -1, 0)).reshape(b, h, w, c)
     return layers.conv(c, 1, gain=1e-5, dtype=self.dtype, name="proj")(out)
 
 
@@ -95,7 +95,7 @@ class UNetBlock(nn.Module):
     taps: of the filter that resamples.
     attention: whether self-attention follows.
     dropout: probability, before the second convolution.
-    dtype: of the convolutions.
+    dtype: of the convolutions; skips and sums are float32.
   """
 
   features: int
@@ -114,14 +114,14 @@ class UNetBlock(nn.Module):
     h = layers.conv(self.features, dtype=self.dtype, name="conv0")(h)
     init = layers.xavier_uniform()
     shift = nn.Dense(self.features, kernel_init=init, name="affine")(emb)
-    h = h + shift[:, None, None, :].astype(h.dtype)
+    h = h + shift[:, None, None, :]
     h = jax.nn.silu(layers.group_norm(self.features, "norm1")(h))
     h = nn.Dropout(self.dropout, deterministic=not train)(h)
     last = layers.conv(self.features, gain=1e-5, dtype=self.dtype, name="conv1")
-    h = last(h)
+    h = last(h).astype(jnp.float32)
     skip = self._resample(x)
     if channels != self.features or self.resample:
-      skip = layers.conv(self.features, 1, dtype=self.dtype, name="skip")(skip)
+      skip = layers.conv(self.features, 1, name="skip")(skip)
     x = (skip + h) * skip_scale
     if self.attention:
       attend = SelfAttention(dtype=self.dtype, name="attention")

@@ -1,5 +1,6 @@
 """Layers that the backbones share."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -77,6 +78,41 @@ def group_norm(channels: int, name: str) -> nn.GroupNorm:
   """EDM's group norm, in float32: at least 4 channels and at most 32 groups."""
   groups = min(32, channels // 4)
   return nn.GroupNorm(groups, epsilon=1e-6, dtype=jnp.float32, name=name)
+
+
+def attention(query: Array, key: Array, value: Array) -> Array:
+  """softmax(q k^T / sqrt(D)) v, the softmax in float32.
+
+  Args:
+    query, key, value: [B,T,heads,D].
+
+  Returns:
+    [B,T,heads,D], from cuDNN's fused kernel where it has one.
+  """
+  capability = getattr(jax.devices()[0], "compute_capability", None)
+  fused = cudnn_attends(capability, query.dtype, query.shape[-1])
+  implementation = "cudnn" if fused else "xla"
+  return jax.nn.dot_product_attention(
+    query, key, value, implementation=implementation
+  )
+
+
+def cudnn_attends(capability: str | None, dtype: Any, size: int) -> bool:
+  """Whether cuDNN's fused attention takes heads of this size.
+
+  Args:
+    capability: of an NVIDIA GPU, as "9.0"; None for any other device.
+    dtype: of the heads.
+    size: of a head.
+
+  Returns:
+    True for 16 bits on Ampere up to 128 channels, on Hopper up to 256.
+  """
+  if not re.fullmatch(r"\d+\.\d+", capability or ""):
+    return False
+  major = int(capability.split(".")[0])
+  largest = 0 if major < 8 else 128 if major < 9 else 256
+  return jnp.dtype(dtype).itemsize == 2 and size <= largest and size % 8 == 0
 
 
 def halve(x: Array, taps: tuple[int, ...], *, padded: bool = True) -> Array:

@@ -36,7 +36,8 @@ class UNet(nn.Module):
     entry: "matched": an image of resolution/2^l enters and leaves at level l
       through its own convolutions; "whole": it runs through all levels.
     condition_channels: trailing input channels whose weights start at zero.
-    dtype: of convolutions and attention; normalisation is float32.
+    dtype: of convolutions and attention; parameters, normalisation, softmax,
+      skips and sums are float32.
   """
 
   resolution: int
@@ -94,7 +95,7 @@ class UNet(nn.Module):
       self.augment_dim,
       name="mapping",
     )(c_noise, label, augment, stage)
-    x, skips = self._encode(x.astype(self.dtype), emb, first, train)
+    x, skips = self._encode(x, emb, first, train)
     x = self._decode(x, skips, emb, first, train)
     side = self._side(first)
     x = layers.group_norm(x.shape[-1], f"dec_{side}_aux_norm")(x)
@@ -119,7 +120,8 @@ class UNet(nn.Module):
       side = self._side(level)
       if level == first:
         width = self.channel_mult[level - 1] if level else 1
-        x = self._input_conv(self.model_channels * width, f"enc_{side}_conv")(x)
+        conv = self._input_conv(self.model_channels * width, f"enc_{side}_conv")
+        x = conv(x).astype(jnp.float32)
         # An inner level's own input convolution stands for all before it.
         aux = x if level else aux
       else:

@@ -1,0 +1,49 @@
+"""What all config pages share: their arguments, and `smoke`."""
+
+from ml_collections import ConfigDict
+
+from lowdiff_jax.interfaces import UserError
+
+
+def chosen(arguments: str, *known: str) -> set[str]:
+  """The arguments of a page, as in --config=configs/cifar10.py:cond,small.
+
+  Args:
+    arguments: what stands behind the colon.
+    *known: what the page understands.
+
+  Returns:
+    The arguments given.
+
+  Raises:
+    UserError: an argument that the page does not know.
+  """
+  given = set(filter(None, arguments.split(",")))
+  if unknown := given - set(known):
+    raise UserError(f"unknown argument {unknown.pop()!r}: {', '.join(known)}")
+  return given
+
+
+def smoke(config: ConfigDict) -> None:
+  """Shrinks any page to seconds, all its code paths kept."""
+  later = len(config.stages.resolutions) - 1
+  config.model.update({"channels": 8, "num_blocks": 1, "attn_resolutions": ()})
+  config.stages.images = (8,) * (1 + later)
+  config.sampling.update(
+    {"steps": (3,) + (2,) * later, "images": 10, "batch_size": 10}
+  )
+  config.baseline.steps = 3
+  config.train.update(
+    {
+      "images": 80,
+      "log_images": 16,
+      "evaluate_images": 40,
+      "checkpoint_images": 40,
+    }
+  )
+  config.evaluation.update(
+    {"images": 100, "images_on_the_way": 10, "validation_images": 10}
+  )
+  config.benchmark.update(
+    {"batch_size": 10, "repeats": 2, "baseline_steps": (3,)}
+  )
