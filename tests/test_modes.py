@@ -98,6 +98,14 @@ def test_benchmark_against_a_baseline_of_the_same_recipe(trained):
   for row in record["rows"]:
     assert row["images_per_second"] > 0 and row["peak_memory_bytes"] > 0
     assert "frechet_distance" in row["scores"]
+    used = row["images_per_second"] * row["gflop_per_image"] * 1e9
+    peak = used / row["model_flops_utilisation"]
+    np.testing.assert_allclose(peak, record["peak_flops"])
+  training = record["training"]
+  # Each of 8 images: forward and twice as much back, at 4x4 and at 8x8.
+  gflop = 6e-9 * sum(cascade["multiply_adds_of_evaluation"].values())
+  np.testing.assert_allclose(training["gflop_per_image"], gflop)
+  assert training["images_per_second"] > 0 and "% MFU" in printed
   ratio = cascade["images_per_second"] / heun["images_per_second"]
   np.testing.assert_allclose(heun["cascade_speed_ratio"], ratio)
   # The same network: an evaluation at 8x8 costs what it costs, but for the

@@ -11,8 +11,9 @@ import numpy as np
 from jax import monitoring
 
 from lowdiff_jax.diffusion.cascade import Stage, evaluations
+from lowdiff_jax.evaluate import flops
 from lowdiff_jax.evaluate.generate import Generate
-from lowdiff_jax.interfaces import Condition, Denoiser
+from lowdiff_jax.interfaces import Array, Batch, Condition, Denoiser
 
 
 class Candidate(NamedTuple):
@@ -39,6 +40,7 @@ def benchmark(
   batch_size: int,
   repeats: int,
   channels: int,
+  peak: float,
 ) -> list[dict[str, Any]]:
   """Times the candidates in turn, so that a drifting machine hits all alike.
 
@@ -47,10 +49,12 @@ def benchmark(
     batch_size: images in a batch.
     repeats: timed runs of each, after one that is not counted.
     channels: of the images.
+    peak: FLOP/s of the devices at their best.
 
   Returns:
     One row for each candidate: images/s (median), NFE and FLOPs per stage,
-    compile seconds, bytes of the compiled program.
+    the part of `peak` that the networks' FLOPs make up, compile seconds, bytes
+    of the compiled program.
   """
   rows, calls = [], []
   for candidate in candidates:
@@ -65,7 +69,7 @@ def benchmark(
     rows.append(
       {
         "name": candidate.name,
-        **_cost(candidate, batch_size, channels),
+        **_cost(candidate, channels),
         **compile_row,
       }
     )
@@ -83,6 +87,9 @@ def benchmark(
   for row in rows:
     speed = rows[0]["images_per_second"] / row["images_per_second"]
     row["cascade_speed_ratio"] = speed
+    row["model_flops_utilisation"] = (
+      row["images_per_second"] * row["gflop_per_image"] * 1e9 / peak
+    )
   return rows
 
 
@@ -113,31 +120,83 @@ def _compile(generate, args):
   }
 
 
-def _cost(candidate, batch_size, channels):
-  """NFE of each stage and the FLOPs of an image, from compiled programs."""
-  nfe, gflops = {}, {}
+def _cost(candidate, channels):
+  """NFE and multiply-adds of each stage, and the FLOPs of an image."""
+  nfe, evaluation = {}, {}
   for k, stage in enumerate(candidate.stages):
     name = f"{stage.resolution}x{stage.resolution}"
-    shape = (batch_size, stage.resolution, stage.resolution, channels)
-    low = (batch_size, stage.resolution // 2, stage.resolution // 2, channels)
-
-    def evaluate(params, noisy, sigma, cond):
-      return candidate.bind(params)(noisy, sigma, cond)
-
-    cond = Condition(
-      label=jnp.zeros(batch_size, jnp.int32),
-      low_res=jnp.zeros(low) if k else None,
-      low_res_sigma=jnp.ones(batch_size) if k else None,
-    )
-    args = (candidate.params, jnp.zeros(shape), jnp.ones(batch_size), cond)
-    flops = jax.jit(evaluate).lower(*args).compile().cost_analysis()["flops"]
     nfe[name] = evaluations(stage)
-    gflops[name] = nfe[name] * flops / batch_size / 1e9
+    evaluation[name] = evaluation_cost(
+      candidate.bind, candidate.params, stage.resolution, channels, k > 0
+    )
+  gflops = {name: 2 * nfe[name] * evaluation[name] / 1e9 for name in nfe}
   return {
     "nfe": nfe,
+    "multiply_adds_of_evaluation": evaluation,
     "gflop_per_image_by_stage": gflops,
     "gflop_per_image": sum(gflops.values()),
   }
+
+
+def evaluation_cost(
+  bind: Callable[[Any], Denoiser],
+  params: Any,
+  resolution: int,
+  channels: int,
+  conditioned: bool,
+) -> int:
+  """Multiply-adds of one evaluation of the denoiser on one image.
+
+  Args:
+    bind: params -> denoiser.
+    params: arrays or their shapes.
+    resolution: side of the image in pixels.
+    channels: of the image.
+    conditioned: whether there is a low-resolution image.
+
+  Returns:
+    The number, see `flops.multiply_adds`.
+  """
+  shape = (1, resolution, resolution, channels)
+  low_res = (1, resolution // 2, resolution // 2, channels)
+  cond = Condition(
+    label=jnp.zeros(1, jnp.int32),
+    low_res=jnp.zeros(low_res) if conditioned else None,
+    low_res_sigma=jnp.ones(1) if conditioned else None,
+  )
+
+  def evaluate(params, noisy, sigma, cond):
+    return bind(params)(noisy, sigma, cond)
+
+  args = (params, jnp.zeros(shape), jnp.ones(1), cond)
+  return flops.multiply_adds(evaluate, *args)
+
+
+def time_training(
+  step: Callable, state: Any, key: Array, batch: Batch, *, repeats: int
+) -> dict[str, Any]:
+  """Times the training step.
+
+  Args:
+    step: jitted; donates the state.
+    state: the train state, which is used up.
+    key: as in training.
+    batch: as in training.
+    repeats: timed steps, after two that are not counted.
+
+  Returns:
+    images/s (median), bytes of the compiled program, compile seconds.
+  """
+  program, row = _compile(step, (state, key, batch))
+  seconds = []
+  for repeat in range(repeats + 2):
+    since = time.perf_counter()
+    state, metrics = program(state, key, batch)
+    jax.block_until_ready((state, metrics))
+    if repeat > 1:
+      seconds.append(time.perf_counter() - since)
+  rate = len(batch.label) / statistics.median(seconds)
+  return {"images_per_second": rate, **row}
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
@@ -145,7 +204,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
   scores = next((row["scores"] for row in rows if row["scores"]), {})
   header = (
     f"{'':34}{'images/s':>10}{'cascade is':>12}{'NFE':>8}"
-    f"{'GFLOP/image':>13}{'MiB':>7}{'compile s':>11}"
+    f"{'GFLOP/image':>13}{'MFU %':>7}{'MiB':>7}{'compile s':>11}"
   )
   lines = [header + "".join(f"{name:>18}" for name in scores)]
   for row in rows:
@@ -154,7 +213,9 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     line = (
       f"{row['name']:34}{row['images_per_second']:10.1f}"
       f"{row['cascade_speed_ratio']:11.2f}x{nfe:>8}"
-      f"{row['gflop_per_image']:13.4f}{row['peak_memory_bytes'] / 2**20:7.1f}"
+      f"{row['gflop_per_image']:13.4f}"
+      f"{100 * row['model_flops_utilisation']:7.2f}"
+      f"{row['peak_memory_bytes'] / 2**20:7.1f}"
       f"{row['compile_seconds']:10.1f}{cached}"
     )
     values = (row["scores"] or dict.fromkeys(scores, "-")).values()

@@ -1,7 +1,7 @@
 """Mode train: from the newest checkpoint, if any, to the scores."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from lowdiff_jax import build
 from lowdiff_jax.build import Experiment
 from lowdiff_jax.data import pipeline
 from lowdiff_jax.evaluate import pictures
-from lowdiff_jax.interfaces import ImageSource, Metrics
+from lowdiff_jax.interfaces import Batch, ImageSource, Metrics
 from lowdiff_jax.modes import evaluate, sample, trained
 from lowdiff_jax.train import loop, metrics, sharding
 from lowdiff_jax.train.checkpoint import Checkpoints
@@ -40,7 +40,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
     loop.train(
       state,
       train_step=experiment.step,
-      batches=lambda start: _device_batches(experiment, data[0], start),
+      batches=lambda start: device_batches(experiment, data[0], start),
       key=jax.random.key(config.seed),
       schedule=loop.Schedule(
         num_steps=experiment.steps(config.train.images),
@@ -72,7 +72,10 @@ def _start(experiment: Experiment, checkpoints: Checkpoints) -> TrainState:
   return state
 
 
-def _device_batches(experiment: Experiment, source: ImageSource, start: int):
+def device_batches(
+  experiment: Experiment, source: ImageSource, start: int
+) -> Iterator[Batch]:
+  """The global batches of training from step `start` on."""
   batches = pipeline.batches(
     source,
     batch_size=experiment.batch_size,

@@ -42,6 +42,18 @@ def test_eight_devices_are_one_device_to_rounding(data, fsdp):
   assert any("fsdp" in spec for spec in specs) == (fsdp > 1)
 
 
+def test_one_program_serves_fresh_stepped_and_restored_states():
+  experiment = tiny.experiment()
+  batch = sharding.global_batch(experiment.mesh, tiny.batch())
+  shardings = jax.tree.map(lambda x: x.sharding, experiment.state_shapes)
+  current = experiment.init()
+  for _ in range(2):
+    current, _ = experiment.step(current, jax.random.key(0), batch)
+    restored = jax.device_put(jax.device_get(current), shardings)
+    experiment.step(restored, jax.random.key(0), batch)
+  assert experiment.step._cache_size() == 1
+
+
 def test_mesh_must_fit_the_devices():
   assert dict(sharding.make_mesh(-1, 2).shape) == {"data": 4, "fsdp": 2}
   for data, fsdp in ((3, 1), (-1, 16), (-1, 3)):

@@ -1,0 +1,175 @@
+"""Ours against the published PyTorch code of EDM, in turns on one machine.
+
+  git clone https://github.com/NVlabs/edm ~/edm
+  python -m launch.compare_edm --edm ~/edm --torch-python PYTHON
+
+PYTHON is an interpreter with PyTorch, SciPy, requests, click, psutil, tqdm and
+Pillow. Both sides get the same weights of the full-size CIFAR-10 network, agree
+on a denoised batch, and then take turns at a batch of EDM's Heun sampler and at
+a training step with dropout and augmentation. Printed are the medians of
+--repeats turns, after one that is not counted. Exit status 1 if the two do not
+denoise alike. The published code is for non-commercial use.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from configs import cifar10
+from lowdiff_jax import build
+from lowdiff_jax.interfaces import Batch, Condition, ImageSpec
+
+# Largest error over largest value; bfloat16 keeps 8 bits.
+TOLERANCE = {"float32": 1e-3, "bfloat16": 3e-2}
+
+
+def main() -> int:
+  """Prints the comparison; the exit status."""
+  args = _arguments()
+  # The other side needs memory of the same device.
+  os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+  with tempfile.TemporaryDirectory() as files:
+    theirs = _Theirs(args, files)
+    ours = _Ours(args, files)
+    print(f"PyTorch {theirs.about}; JAX {jax.__version__} {jax.devices()[0]}")
+    error = _difference(theirs, ours, Path(files))
+    print(f"denoised batch: largest difference {error:.1e} of the largest")
+    if error > TOLERANCE[args.dtype]:
+      return 1
+    for job, ours_job in (("sample", ours.sample), ("train", ours.train)):
+      _compare(args, job, theirs, ours_job)
+    theirs.close()
+  return 0
+
+
+def _arguments():
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  parser.add_argument("--edm", type=Path, required=True)
+  parser.add_argument("--torch-python", default=sys.executable)
+  parser.add_argument("--batch-size", type=int, default=512)
+  parser.add_argument("--steps", type=int, default=18)
+  parser.add_argument("--repeats", type=int, default=5)
+  parser.add_argument("--dtype", choices=list(TOLERANCE), default="float32")
+  args = parser.parse_args()
+  if not (args.edm / "training" / "networks.py").is_file():
+    parser.error(f"--edm {args.edm}: there is no training/networks.py in it")
+  return args
+
+
+class _Theirs:
+  """The other process: told a job, it answers with the seconds."""
+
+  def __init__(self, args, files):
+    self.process = subprocess.Popen(
+      [
+        args.torch_python,
+        str(Path(__file__).with_name("edm_worker.py")),
+        f"--edm={args.edm.resolve()}",
+        f"--files={files}",
+        f"--batch-size={args.batch_size}",
+        f"--steps={args.steps}",
+      ],
+      stdin=subprocess.PIPE,
+      stdout=subprocess.PIPE,
+      text=True,
+    )
+    self.about = self._answer().removeprefix("ready ")
+
+  def __call__(self, job: str) -> float:
+    self.process.stdin.write(f"{job}\n")
+    self.process.stdin.flush()
+    return float(self._answer())
+
+  def _answer(self):
+    line = self.process.stdout.readline()
+    if not line:
+      raise SystemExit("the published code stopped; its message is above")
+    return line.strip()
+
+  def close(self):
+    self.process.stdin.close()
+    self.process.wait()
+
+
+class _Ours:
+  """The same network by `configs/cifar10.py:baseline`, from their weights."""
+
+  def __init__(self, args, files):
+    config = cifar10.get_config("baseline")
+    config.model.init_from = f"{files}/weights.npz"
+    config.model.dtype = args.dtype
+    config.stages.images = (args.batch_size,) * len(config.stages.images)
+    config.baseline.steps = args.steps
+    self.experiment = build.experiment(config, ImageSpec(32, 3, 0))
+    self.generate = self.experiment.generator()
+    self.state = self.experiment.init()
+    self.labels = np.full(args.batch_size, -1, np.int32)
+    shape = (args.batch_size, 32, 32, 3)
+    rng = np.random.default_rng(0)
+    self.images = rng.integers(0, 256, shape, np.uint8)
+
+  def denoise(self, noisy, sigma):
+    bind = self.experiment.bind
+    denoise = jax.jit(lambda params, *args: bind(params)(*args))
+    cond = Condition(label=self.labels[: len(noisy)])
+    return np.asarray(denoise(self.state.ema_params, noisy, sigma, cond))
+
+  def sample(self):
+    indices = np.arange(len(self.labels))
+    jax.device_get(
+      self.generate(self.state.ema_params, 0, indices, self.labels)
+    )
+
+  def train(self):
+    self.state, metrics = self.experiment.step(
+      self.state, jax.random.key(0), Batch(self.images, self.labels)
+    )
+    jax.block_until_ready((self.state, metrics))
+
+
+def _difference(theirs, ours, files):
+  """How far the denoised batches of the two are apart."""
+  rng = np.random.default_rng(0)
+  sigma = np.array([0.02, 0.2, 2, 20], np.float32)
+  noisy = rng.standard_normal((4, 3, 32, 32), np.float32)
+  noisy *= np.sqrt(0.25 + sigma**2)[:, None, None, None]
+  np.savez(files / "noisy.npz", noisy=noisy, sigma=sigma)
+  theirs("denoise")
+  expected = np.load(files / "denoised.npy").transpose(0, 2, 3, 1)
+  found = ours.denoise(noisy.transpose(0, 2, 3, 1), sigma)
+  return np.abs(found - expected).max() / np.abs(expected).max()
+
+
+def _compare(args, job: str, theirs: _Theirs, ours_job: Callable[[], None]):
+  """Takes turns, so that a drifting machine hits both alike."""
+  seconds = {"published": [], "ours": []}
+  for turn in range(args.repeats + 1):
+    published = theirs(job)
+    since = time.perf_counter()
+    ours_job()
+    if turn:
+      seconds["published"].append(published)
+      seconds["ours"].append(time.perf_counter() - since)
+  rates = {
+    name: args.batch_size / statistics.median(times)
+    for name, times in seconds.items()
+  }
+  print(
+    f"{job:6} published {rates['published']:9.3f} images/s, ours "
+    f"{rates['ours']:9.3f}: {rates['ours'] / rates['published']:.2f}x"
+  )
+
+
+if __name__ == "__main__":
+  sys.exit(main())

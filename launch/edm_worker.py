@@ -1,0 +1,122 @@
+"""The published PyTorch code of EDM, timed on demand by compare_edm.py.
+
+Runs in an environment with PyTorch, which need not have JAX. Reads a job a line
+("denoise", "sample" or "train") and answers with its seconds.
+"""
+
+import argparse
+import copy
+import sys
+import time
+
+import numpy as np
+import torch
+
+SMALLEST, LARGEST = 0.02, 0.2
+
+
+def main():
+  parser = argparse.ArgumentParser()
+  parser.add_argument("--edm", required=True)
+  parser.add_argument("--files", required=True)
+  parser.add_argument("--batch-size", type=int, required=True)
+  parser.add_argument("--steps", type=int, required=True)
+  args = parser.parse_args()
+  sys.path.insert(0, args.edm)
+  worker = Worker(args)
+  print("ready", torch.__version__, worker.device, flush=True)
+  for line in sys.stdin:
+    job = line.strip()
+    since = time.perf_counter()
+    getattr(worker, job)()
+    if worker.device.type == "cuda":
+      torch.cuda.synchronize()
+    print(time.perf_counter() - since, flush=True)
+
+
+class Worker:
+  """The network of CIFAR-10 without classes, with weights of no meaning."""
+
+  def __init__(self, args):
+    from training.augment import AugmentPipe
+    from training.loss import EDMLoss
+    from training.networks import EDMPrecond
+
+    self.args = args
+    self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.manual_seed(0)
+    self.net = EDMPrecond(
+      img_resolution=32,
+      img_channels=3,
+      model_type="SongUNet",
+      model_channels=128,
+      channel_mult=[2, 2, 2],
+      dropout=0.13,
+      augment_dim=9,
+    )
+    # Published initial weights all but switch most layers off.
+    for param in self.net.parameters():
+      scale = np.clip(param.abs().mean().item(), SMALLEST, LARGEST)
+      param.data.add_(torch.randn_like(param), alpha=float(scale))
+    state = {name: x.numpy() for name, x in self.net.state_dict().items()}
+    np.savez(f"{args.files}/weights.npz", **state)
+    self.net.to(self.device)
+    self.ema = copy.deepcopy(self.net).eval().requires_grad_(False)
+    self.loss = EDMLoss()
+    ops = ("yflip", "scale", "rotate_frac", "aniso", "translate_frac")
+    self.augment = AugmentPipe(p=0.12, xflip=1e8, **dict.fromkeys(ops, 1))
+    self.adam = torch.optim.Adam(
+      self.net.parameters(), lr=1e-6, betas=(0.9, 0.999), eps=1e-8
+    )
+    shape = (args.batch_size, 3, 32, 32)
+    self.images = torch.randint(256, shape, device=self.device)
+
+  def denoise(self):
+    """The denoised image of a noisy one, for the comparison of numbers."""
+    with np.load(f"{self.args.files}/noisy.npz") as file:
+      noisy, sigma = (
+        torch.from_numpy(file[name]).to(self.device)
+        for name in ("noisy", "sigma")
+      )
+    with torch.no_grad():
+      clean = self.ema(noisy, sigma)
+    np.save(f"{self.args.files}/denoised.npy", clean.cpu().numpy())
+
+  def sample(self):
+    """A batch of images by the published sampler, with the copy's weights."""
+    from generate import edm_sampler
+
+    # What PyTorch does if it is not told otherwise, as in generate.py.
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = True
+    latents = torch.randn(self.args.batch_size, 3, 32, 32, device=self.device)
+    with torch.no_grad():
+      images = edm_sampler(self.ema, latents, num_steps=self.args.steps)
+    (images * 127.5 + 128).clip(0, 255).to(torch.uint8).cpu()
+
+  def train(self):
+    """A step as the published loop makes it: loss, Adam, average."""
+    # What train.py tells PyTorch.
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+    self.net.train()
+    self.adam.zero_grad(set_to_none=True)
+    images = self.images.to(torch.float32) / 127.5 - 1
+    labels = torch.zeros(len(images), 0, device=self.device)
+    loss = self.loss(self.net, images, labels, augment_pipe=self.augment)
+    (loss.sum() / len(images)).backward()
+    for param in self.net.parameters():
+      if param.grad is not None:
+        torch.nan_to_num(
+          param.grad, nan=0, posinf=1e5, neginf=-1e5, out=param.grad
+        )
+    self.adam.step()
+    with torch.no_grad():
+      pairs = zip(self.ema.parameters(), self.net.parameters(), strict=True)
+      for average, param in pairs:
+        average.copy_(param.lerp(average, 0.999))
+
+
+if __name__ == "__main__":
+  main()

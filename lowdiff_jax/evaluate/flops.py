@@ -1,0 +1,118 @@
+"""What a network has to multiply, and what a device could."""
+
+import functools
+import math
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.extend import core
+
+# Dense TFLOP/s of one device by the makers' data sheets, 16-bit and float32 as
+# JAX multiplies it by default: TF32 on GPUs, bfloat16 on TPUs.
+DATA_SHEETS = {
+  "B200": (2250, 1125),
+  "H200": (989, 494),
+  "H100 80GB": (989, 494),
+  "A100": (312, 156),
+  "TPU v4": (275, 275),
+  "TPU v5 lite": (197, 197),
+  "TPU v5p": (459, 459),
+  "TPU v6 lite": (918, 918),
+}
+
+
+def multiply_adds(function: Callable, *args: Any) -> int:
+  """Multiply-adds of the convolutions and matrix products of function(*args).
+
+  A convolution of kernel [k,k,I,O] does k k I of them for each number that it
+  puts out, those with the padding included. Counted from the operations that
+  JAX traces, so the same for every device and compiler; a FLOP count is twice
+  that.
+
+  Args:
+    function: traced, not run.
+    *args: arrays or their shapes.
+
+  Returns:
+    The number.
+
+  Raises:
+    ValueError: a loop whose number of turns only running it would tell.
+  """
+  # A fused attention kernel of another device would hide its products.
+  with jax.default_device(jax.local_devices(backend="cpu")[0]):
+    return _count(jax.make_jaxpr(function)(*args).jaxpr)
+
+
+def _count(jaxpr: core.Jaxpr) -> int:
+  total = 0
+  for eqn in jaxpr.eqns:
+    name = eqn.primitive.name
+    if name == "while":
+      raise ValueError("a while loop's multiply-adds cannot be counted")
+    if name == "conv_general_dilated":
+      kernel = eqn.invars[1].aval.shape
+      outputs = kernel[eqn.params["dimension_numbers"].rhs_spec[0]]
+      size = math.prod(eqn.outvars[0].aval.shape)
+      total += size * math.prod(kernel) // outputs
+    elif name == "dot_general":
+      (contracted, _), _ = eqn.params["dimension_numbers"]
+      length = math.prod(eqn.invars[0].aval.shape[i] for i in contracted)
+      total += math.prod(eqn.outvars[0].aval.shape) * length
+    else:
+      inner = sum(_count(j) for j in _inner(eqn.params.values()))
+      total += inner * (eqn.params["length"] if name == "scan" else 1)
+  return total
+
+
+def _inner(values):
+  for value in values:
+    if isinstance(value, tuple | list):
+      yield from _inner(value)
+    elif isinstance(value, core.ClosedJaxpr):
+      yield value.jaxpr
+    elif isinstance(value, core.Jaxpr):
+      yield value
+
+
+class Peak(NamedTuple):
+  """FLOP/s of all devices together at their best, and where that is from."""
+
+  flops: float
+  name: str
+
+
+def peak(dtype: str) -> Peak:
+  """What the devices of this run could do.
+
+  Args:
+    dtype: "float32" or "bfloat16".
+
+  Returns:
+    The data sheet's FLOP/s; for a device without one here, what it makes of a
+    product of two large matrices.
+  """
+  kind = jax.devices()[0].device_kind
+  for name, (half, single) in DATA_SHEETS.items():
+    if name in kind:
+      tera = half if dtype == "bfloat16" else single
+      return Peak(tera * 1e12 * jax.device_count(), f"data sheet of {name}")
+  return Peak(_matrix_product(dtype), "measured on a large matrix product")
+
+
+@functools.cache
+def _matrix_product(dtype, size=1024, repeats=5):
+  """FLOP/s of the product of two square matrices, the median."""
+  matrix = jnp.ones((size, size), dtype)
+  product = jax.jit(jnp.matmul)
+  seconds = []
+  for repeat in range(repeats + 1):
+    since = time.perf_counter()
+    product(matrix, matrix).block_until_ready()
+    if repeat:
+      seconds.append(time.perf_counter() - since)
+  return 2 * size**3 / statistics.median(seconds)
