@@ -13,7 +13,8 @@ noise levels are EDM's and CIFAR-10's. --mode=measure proposes better ones.
 
 Arguments, as in --config=configs/ffhq64.py:small
   baseline  the same network and recipe at 64x64 alone, EDM's 40 Heun steps.
-  small     half the width and a twentieth of the images: for one GPU.
+  small     half the width, half the blocks and a twentieth of the images: for
+            one GPU.
   smoke     everything in seconds; the pictures are noise.
 """
 
