@@ -123,7 +123,9 @@ class _Ours:
     bind = self.experiment.bind
     denoise = jax.jit(lambda params, *args: bind(params)(*args))
     cond = Condition(label=self.labels[: len(noisy)])
-    return np.asarray(denoise(self.state.ema_params, noisy, sigma, cond))
+    # What a GPU or a TPU otherwise rounds would hide a wrong network.
+    with jax.default_matmul_precision("float32"):
+      return np.asarray(denoise(self.state.ema_params, noisy, sigma, cond))
 
   def sample(self):
     indices = np.arange(len(self.labels))

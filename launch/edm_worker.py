@@ -78,6 +78,8 @@ class Worker:
         torch.from_numpy(file[name]).to(self.device)
         for name in ("noisy", "sigma")
       )
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
     with torch.no_grad():
       clean = self.ema(noisy, sigma)
     np.save(f"{self.args.files}/denoised.npy", clean.cpu().numpy())

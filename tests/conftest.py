@@ -13,6 +13,12 @@ import pytest
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
+def pytest_collection_modifyitems(items):
+  """Whole programs first: they take longest, and none is left to run alone."""
+  programs = Path(__file__).parent
+  items.sort(key=lambda item: item.path.parent != programs)
+
+
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory) -> Path:
   """Where TFDS prepares `digits` once for all tests."""

@@ -2,8 +2,6 @@
 
 from ml_collections import ConfigDict
 
-from lowdiff_jax.interfaces import UserError
-
 
 def chosen(arguments: str, *known: str) -> set[str]:
   """The arguments of a page, as in --config=configs/cifar10.py:cond,small.
@@ -16,11 +14,11 @@ def chosen(arguments: str, *known: str) -> set[str]:
     The arguments given.
 
   Raises:
-    UserError: an argument that the page does not know.
+    ValueError: an argument that the page does not know.
   """
   given = set(filter(None, arguments.split(",")))
   if unknown := given - set(known):
-    raise UserError(f"unknown argument {unknown.pop()!r}: {', '.join(known)}")
+    raise ValueError(f"unknown argument {unknown.pop()!r}: {', '.join(known)}")
   return given
 
 
