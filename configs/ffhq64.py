@@ -8,7 +8,7 @@ four days on 8 V100 and reaches FID 2.39 with 79 evaluations. LowDiff reports
 2.43 (arXiv 2509.15342). The images have to be fetched by hand: the README says
 which and where to put them.
 
-Never run but for `smoke`, on images of noise: the set was not at hand, so the
+Never run but for `smoke`, on other pictures: the set was not at hand, so the
 noise levels are EDM's and CIFAR-10's. --mode=measure proposes better ones.
 
 Arguments, as in --config=configs/ffhq64.py:small

@@ -44,7 +44,7 @@ def multiply_adds(function: Callable, *args: Any) -> int:
     ValueError: a loop whose number of turns only running it would tell.
   """
   # A fused attention kernel of another device would hide its products.
-  with jax.default_device(jax.local_devices(backend="cpu")[0]):
+  with jax.default_device("cpu"):
     return _count(jax.make_jaxpr(function)(*args).jaxpr)
 
 

@@ -89,7 +89,8 @@ def attention(query: Array, key: Array, value: Array) -> Array:
   Returns:
     [B,T,heads,D], from cuDNN's fused kernel where it has one.
   """
-  capability = getattr(jax.devices()[0], "compute_capability", None)
+  device = jax.config.jax_default_device or jax.devices()[0]
+  capability = getattr(device, "compute_capability", None)
   fused = cudnn_attends(capability, query.dtype, query.shape[-1])
   implementation = "cudnn" if fused else "xla"
   return jax.nn.dot_product_attention(

@@ -1,6 +1,7 @@
 """Multiply-adds are counted as the literature counts them."""
 
 import functools
+import types
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ import pytest
 from lowdiff_jax import build
 from lowdiff_jax.evaluate import flops, throughput
 from lowdiff_jax.interfaces import ImageSpec
+from lowdiff_jax.models import layers
 from tests import tiny
 
 
@@ -39,6 +41,14 @@ def test_counts_every_turn_of_a_scan():
     flops.multiply_adds(
       lambda a: jax.lax.while_loop(lambda x: x.sum() < 9, lambda x: x @ a, a), a
     )
+
+
+def test_counts_attention_on_a_device_that_would_fuse_it(monkeypatch):
+  gpu = types.SimpleNamespace(compute_capability="9.0")
+  monkeypatch.setattr(jax, "devices", lambda: [gpu])
+  heads = jax.ShapeDtypeStruct((2, 16, 1, 8), jnp.bfloat16)
+  count = flops.multiply_adds(layers.attention, heads, heads, heads)
+  assert count == 2 * (2 * 16 * 16 * 8)
 
 
 @pytest.mark.parametrize(
