@@ -182,7 +182,7 @@ def _losses(config, denoiser):
     return loss.cascade_loss(
       bind(denoiser, params, dropout_key),
       key,
-      image,
+      pyramid.pyramid(image, len(stages)),
       batch.label,
       stages=stages,
       label_dropout=config.model.label_dropout,
@@ -193,7 +193,7 @@ def _losses(config, denoiser):
     return loss.validation_loss(
       bind(denoiser, params),
       jax.random.key(0),
-      from_uint8(batch.image),
+      pyramid.pyramid(from_uint8(batch.image), len(stages)),
       batch.label,
       stages=stages,
     )

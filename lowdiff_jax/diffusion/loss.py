@@ -1,12 +1,13 @@
 """The denoising loss, and the joint loss over all stages of a cascade."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from lowdiff_jax.diffusion import noise, pyramid
+from lowdiff_jax.diffusion import noise
 from lowdiff_jax.interfaces import (
   NO_LABEL,
   Array,
@@ -23,9 +24,10 @@ class StageLoss(NamedTuple):
     resolution: side of the image in pixels.
     images: how many images of each batch train this stage.
     p_mean, p_std: ln(sigma) ~ N(p_mean, p_std^2).
-    weight: sigma [B] -> weight of the squared error [B]; EDM: 1/c_out^2.
+    weight: sigma [B] -> weight of the squared error [B]: 1/c_out^2.
     scale: weight of this stage in the sum over stages.
     max_low_res_sigma: noise on the condition has std U(0, max_low_res_sigma).
+    direction: weight of the direction loss beside the squared error.
   """
 
   resolution: int
@@ -35,6 +37,7 @@ class StageLoss(NamedTuple):
   weight: Callable[[Array], Array]
   scale: float = 1.0
   max_low_res_sigma: float = 0.0
+  direction: float = 0.0
 
 
 def edm_weight(sigma: Array, *, sigma_data: float) -> Array:
@@ -46,6 +49,11 @@ def edm_weight(sigma: Array, *, sigma_data: float) -> Array:
   return (sigma**2 + sigma_data**2) / (sigma * sigma_data) ** 2
 
 
+def flow_weight(sigma: Array) -> Array:
+  """1 / c_out^2 = ((1 + sigma) / sigma)^2: so it is the velocity's error."""
+  return ((1 + sigma) / sigma) ** 2
+
+
 def denoising_loss(
   denoise: Denoiser,
   key: Array,
@@ -54,11 +62,13 @@ def denoising_loss(
   *,
   sigma: Array,
   weight: Callable[[Array], Array],
-) -> Array:
-  """weight(sigma) |D(clean + sigma eps; sigma) - clean|^2, for each example.
+) -> tuple[Array, Array]:
+  """weight(sigma) |D - clean|^2 and 1 - cos(v, clean - eps), for each example.
 
-  EDM (arXiv 2206.00364, equation 2), as a mean over pixels and channels so that
-  resolutions compare.
+  D = D(clean + sigma eps; sigma), EDM (arXiv 2206.00364, equation 2), and the
+  velocity v = D - (noisy - D) / sigma: the direction loss of FasterDiT (arXiv
+  2410.10356) and LightningDiT, the cosine being over channels. Both are means
+  over pixels (and channels), so that resolutions compare.
 
   Args:
     denoise: the denoiser.
@@ -69,12 +79,22 @@ def denoising_loss(
     weight: weight of a noise level.
 
   Returns:
-    [B] losses, never averaged over the batch.
+    [B] squared errors and [B] direction losses, never averaged over the batch.
   """
   eps = jax.random.normal(key, clean.shape)
-  noisy = clean + sigma[:, None, None, None] * eps
-  error = jnp.square(denoise(noisy, sigma, cond) - clean)
-  return weight(sigma) * error.mean((1, 2, 3))
+  level = sigma[:, None, None, None]
+  noisy = clean + level * eps
+  estimate = denoise(noisy, sigma, cond)
+  error = jnp.square(estimate - clean).mean((1, 2, 3))
+  velocity, target = estimate - (noisy - estimate) / level, clean - eps
+  return weight(sigma) * error, 1 - _cosine(velocity, target).mean((1, 2))
+
+
+def _cosine(a, b):
+  """Of the angle between a and b over the last axis."""
+  # A new network's velocity is 0, where the cosine would have no gradient.
+  squares = (jnp.square(x).sum(-1) + 1e-4 for x in (a, b))
+  return (a * b).sum(-1) / jnp.sqrt(math.prod(squares))
 
 
 def noisy_condition(
@@ -103,7 +123,7 @@ def noisy_condition(
 def cascade_loss(
   denoise: Denoiser,
   key: Array,
-  image: Array,
+  images: Sequence[Array],
   label: Array | None,
   *,
   stages: Sequence[StageLoss],
@@ -115,7 +135,8 @@ def cascade_loss(
   Args:
     denoise: the unified denoiser in training mode.
     key: a fresh key for each step.
-    image: [B,H,W,C] in [-1, 1], at the last stage's resolution.
+    images: of each stage, [B,r_k,r_k,C], the lowest resolution first; see
+      `pyramid.pyramid`.
     label: [B] or None.
     stages: the lowest resolution first; stage k > 0 is conditioned on the
       image one resolution lower.
@@ -123,9 +144,9 @@ def cascade_loss(
     augment: [B,D] how each image was distorted; None if it was not.
 
   Returns:
-    The scalar loss and each stage's unscaled loss, "loss/<R>x<R>".
+    The scalar loss and each stage's unscaled squared error, "loss/<R>x<R>", and
+    direction loss, "direction/<R>x<R>", if it is trained on.
   """
-  images = pyramid.pyramid(image, len(stages))
   total, metrics = 0.0, {}
   for k, stage in enumerate(stages):
     keys = jax.random.split(jax.random.fold_in(key, stage.resolution), 4)
@@ -142,7 +163,7 @@ def cascade_loss(
     )
     if augment is not None:
       cond = cond._replace(augment=augment[: stage.images])
-    loss = denoising_loss(
+    losses = denoising_loss(
       denoise,
       keys[1],
       clean,
@@ -151,16 +172,20 @@ def cascade_loss(
         keys[3], stage.images, stage.p_mean, stage.p_std
       ),
       weight=stage.weight,
-    ).mean()
+    )
+    loss, direction = (values.mean() for values in losses)
     total = total + stage.scale * loss
     metrics[f"loss/{stage.resolution}x{stage.resolution}"] = loss
+    if stage.direction:
+      total = total + stage.scale * stage.direction * direction
+      metrics[f"direction/{stage.resolution}x{stage.resolution}"] = direction
   return total, {"loss": total, **metrics}
 
 
 def validation_loss(
   denoise: Denoiser,
   key: Array,
-  image: Array,
+  images: Sequence[Array],
   label: Array | None,
   *,
   stages: Sequence[StageLoss],
@@ -171,7 +196,7 @@ def validation_loss(
   Args:
     denoise: the unified denoiser.
     key: fixed, so that values compare over training.
-    image: [B,H,W,C] held-out images in [-1, 1].
+    images: held-out ones, as in training.
     label: [B] or None.
     stages: as in training; the condition's noise is drawn as in training.
     levels: how many quantiles of each stage's noise distribution.
@@ -179,7 +204,6 @@ def validation_loss(
   Returns:
     "validation/<R>x<R>/sigma_<level>" for each stage and level.
   """
-  images = pyramid.pyramid(image, len(stages))
   metrics = {}
   for k, stage in enumerate(stages):
     eps_key, cond_key = jax.random.split(
@@ -191,9 +215,10 @@ def validation_loss(
 
     def loss_at(sigma, stage=stage, clean=images[k], key=eps_key, cond=cond):
       sigma = jnp.full(clean.shape[0], sigma)
-      return denoising_loss(
+      error, _ = denoising_loss(
         denoise, key, clean, cond, sigma=sigma, weight=stage.weight
-      ).mean()
+      )
+      return error.mean()
 
     # One after the other: the network is compiled once.
     losses = jax.lax.map(loss_at, jnp.asarray(sigmas, jnp.float32))

@@ -29,10 +29,36 @@ def karras_sigmas(
   return np.append(root**rho, 0.0)
 
 
+def flow_sigmas(
+  num_steps: int, sigma_max: float, shift: float = 1.0
+) -> np.ndarray:
+  """A uniform grid of times, shifted, as noise levels.
+
+  With tau uniform from tau_0 to 0, sigma = shift tau / (1 - tau): the fraction
+  of noise 1 - t = sigma / (1 + sigma) is shift tau / (1 + (shift - 1) tau)
+  (SD3, arXiv 2403.03206, equation 23). LightningDiT counts time from noise to
+  data, where the same shift is called 1 / shift.
+
+  Args:
+    num_steps: N >= 1.
+    sigma_max: sigma_0, which fixes tau_0; pure noise would be infinite.
+    shift: above 1 for more steps at high noise.
+
+  Returns:
+    [N+1] float64, strictly decreasing; the last entry is exactly 0.
+  """
+  tau = np.linspace(sigma_max / (shift + sigma_max), 0.0, num_steps + 1)
+  return shift * tau / (1 - tau)
+
+
 def lognormal_sigmas(
   key: Array, count: int, p_mean: float, p_std: float
 ) -> Array:
-  """[count] levels with ln(sigma) ~ N(p_mean, p_std^2) (EDM, table 1)."""
+  """[count] levels with ln(sigma) ~ N(p_mean, p_std^2) (EDM, table 1).
+
+  The fraction of noise sigma / (1 + sigma) is then logit-normal (SD3, arXiv
+  2403.03206, equation 19): a flow draws its times here too.
+  """
   return jnp.exp(p_mean + p_std * jax.random.normal(key, (count,)))
 
 

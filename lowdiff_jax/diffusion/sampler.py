@@ -50,7 +50,9 @@ def euler(
   def step(carry, levels):
     (x,), (sigma, sigma_next) = carry, levels
     clean = denoise(x, _level(sigma, x), cond)
-    return (x + (sigma_next - sigma) / sigma * (x - clean),), clean
+    # No difference of large numbers: a flow starts at a huge sigma.
+    kept = sigma_next / sigma
+    return (kept * x + (1 - kept) * clean,), clean
 
   pairs = (sigmas[:-2], sigmas[1:-1])
   return _integrate(
