@@ -32,6 +32,7 @@ def get_config(arguments: str = "") -> ConfigDict:
   config = ConfigDict()
   config.seed = 0
   config.data = {
+    "space": "pixels",
     "source": "tfds:cifar10",
     "crop": "none",
     "dir": "",
@@ -42,6 +43,8 @@ def get_config(arguments: str = "") -> ConfigDict:
   config.mesh = {"data": -1, "fsdp": 1}
 
   config.model = {
+    "backbone": "unet",
+    "precondition": "edm",
     "channels": 128,
     "channel_mult": (2, 2, 2),
     "num_blocks": 4,
@@ -114,6 +117,7 @@ def get_config(arguments: str = "") -> ConfigDict:
   config.evaluation = {
     "images": 50_000,
     "images_on_the_way": 2_000,
+    "references": 10_000,
     "validation_images": 1_000,
   }
   config.benchmark = {

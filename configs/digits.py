@@ -22,6 +22,7 @@ def get_config(arguments: str = "") -> ConfigDict:
   config = ConfigDict()
   config.seed = 0
   config.data = {
+    "space": "pixels",
     "source": "tfds:digits",
     "crop": "none",
     "dir": "",
@@ -32,6 +33,8 @@ def get_config(arguments: str = "") -> ConfigDict:
   config.mesh = {"data": -1, "fsdp": 1}
 
   config.model = {
+    "backbone": "unet",
+    "precondition": "edm",
     "channels": 16,
     "channel_mult": (1, 2),
     "num_blocks": 1,
@@ -102,6 +105,7 @@ def get_config(arguments: str = "") -> ConfigDict:
   config.evaluation = {
     "images": 2_000,
     "images_on_the_way": 500,
+    "references": 10_000,
     "validation_images": 256,
   }
   config.benchmark = {

@@ -5,7 +5,7 @@ and sigma is the noise's standard deviation in the units of the image.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax
 
@@ -80,10 +80,36 @@ class Sampler(Protocol):
 
 
 class Batch(NamedTuple):
-  """image: [B,H,W,C] uint8; label: [B] int32, `NO_LABEL` without classes."""
+  """What a source holds.
 
-  image: Array
+  Attributes:
+    image: [B,H,W,C], pictures as uint8 or latents as float16; or such arrays of
+      each resolution, the lowest first, where they do not follow from the
+      highest.
+    label: [B] int32, `NO_LABEL` without classes.
+  """
+
+  image: Array | tuple[Array, ...]
   label: Array
+
+
+class Codec(NamedTuple):
+  """What pictures are to the denoiser, and what it makes to the eye.
+
+  Attributes:
+    normalise: `Batch.image` -> the denoiser's images, float32 of about unit
+      scale; traced in the training step.
+    encode: pictures [B,R,R,channels] uint8 -> the denoiser's [B,r,r,C].
+    decode: the denoiser's images [B,r,r,C] -> pictures [B,R,R,channels] uint8.
+    factor: R / r.
+    channels: of a picture.
+  """
+
+  normalise: Callable[[Any], Any]
+  encode: Callable[[Array], Array]
+  decode: Callable[[Array], Array]
+  factor: int
+  channels: int
 
 
 class ImageSpec(NamedTuple):

@@ -11,6 +11,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from lowdiff_jax.build import schema
+from lowdiff_jax.build.check import check
 from lowdiff_jax.interfaces import UserError
 from lowdiff_jax.modes import MODES
 
@@ -31,7 +32,7 @@ def main(argv: list[str]) -> None:
     raise UserError("no config: set --config=configs/digits.py")
   if _MODE.value not in MODES:
     raise UserError(f"--mode={_MODE.value}: expected one of {', '.join(MODES)}")
-  schema.check(_CONFIG.value)
+  check(_CONFIG.value)
   logging.set_verbosity(logging.WARNING)
   _keep_compiled_programs()
   _start_processes()
@@ -90,8 +91,8 @@ def _parse_flags(argv: list[str]) -> list[str]:
   """Parses the flags; whatever is wrong with them is the user's mistake."""
   for argument in argv:
     field = re.match(r"--?config\.([\w.]+)", argument)
-    if field and field[1] not in schema.FIELDS:
-      near = difflib.get_close_matches(field[1], schema.FIELDS, 1)
+    if field and field[1] not in schema.NAMES:
+      near = difflib.get_close_matches(field[1], schema.NAMES, 1)
       hint = (
         f"did you mean {near[0]}?"
         if near

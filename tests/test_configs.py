@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 from lowdiff_jax import build
-from lowdiff_jax.build import schema
+from lowdiff_jax.build.check import check
 from lowdiff_jax.diffusion import noise
 from lowdiff_jax.interfaces import Condition, ImageSpec, UserError
 from lowdiff_jax.modes import trained
@@ -67,10 +67,10 @@ def test_wrong_values_are_named(field, value, said):
   with config.ignore_type():
     config.update_from_flattened_dict({field: value})
   if not said:
-    schema.check(config)
+    check(config)
     return
   with pytest.raises(UserError, match=rf"config\.{field}.*{said}"):
-    schema.check(config)
+    check(config)
 
 
 def test_churn_reaches_the_sampler_and_the_protocol():
@@ -92,10 +92,10 @@ def test_unknown_and_missing_fields_are_named():
   config.train.unlock()
   config.train.epochs = 3
   with pytest.raises(UserError, match=r"config\.train\.epochs: no such field"):
-    schema.check(config)
+    check(config)
   del config.train["epochs"], config.train["images"]
   with pytest.raises(UserError, match=r"config\.train\.images is missing"):
-    schema.check(config)
+    check(config)
 
 
 def test_labels_can_be_left_out(data_dir):

@@ -101,7 +101,7 @@ def test_benchmark_against_a_baseline_of_the_same_recipe(trained):
     used = row["images_per_second"] * row["gflop_per_image"] * 1e9
     peak = used / row["model_flops_utilisation"]
     np.testing.assert_allclose(peak, record["peak_flops"])
-  training = record["training"]
+  (training,) = record["training"]
   # Each of 8 images: forward and twice as much back, at 4x4 and at 8x8.
   gflop = 6e-9 * sum(cascade["multiply_adds_of_evaluation"].values())
   np.testing.assert_allclose(training["gflop_per_image"], gflop)

@@ -5,7 +5,7 @@ import importlib.util
 import numpy as np
 
 from lowdiff_jax import build
-from lowdiff_jax.build import schema
+from lowdiff_jax.build.check import check
 from lowdiff_jax.interfaces import Batch, ImageSpec
 from tests.command_line import REPOSITORY
 
@@ -20,13 +20,13 @@ def config(arguments="smoke", name="digits", **fields):
   spec.loader.exec_module(module)
   result = module.get_config(arguments)
   result.update_from_flattened_dict(fields)
-  schema.check(result)
+  check(result)
   return result
 
 
 def experiment(arguments="smoke", devices=None, **fields):
   """Its parts."""
-  return build.experiment(config(arguments, **fields), SPEC, devices)
+  return build.experiment(config(arguments, **fields), SPEC, devices=devices)
 
 
 def batch(size=8, seed=0):

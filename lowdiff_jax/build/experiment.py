@@ -1,6 +1,5 @@
 """From a config to the parts of an experiment."""
 
-import dataclasses
 import functools
 import math
 from collections.abc import Callable, Sequence
@@ -10,6 +9,7 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from lowdiff_jax.build.latents import make_codec
 from lowdiff_jax.build.sampling import sampling_stages
 from lowdiff_jax.build.training import (
   loss_stages,
@@ -17,16 +17,16 @@ from lowdiff_jax.build.training import (
   make_optimizer,
   pretrained_params,
 )
-from lowdiff_jax.data import source
 from lowdiff_jax.data.augment import augment
+from lowdiff_jax.data.latents import LatentInfo
 from lowdiff_jax.diffusion import loss, pyramid
 from lowdiff_jax.diffusion.cascade import Stage
-from lowdiff_jax.evaluate.generate import Generate, from_uint8, make_generate
+from lowdiff_jax.evaluate.generate import Generate, make_generate
 from lowdiff_jax.interfaces import (
   Array,
   Batch,
+  Codec,
   Denoiser,
-  ImageSource,
   ImageSpec,
   Metrics,
   UserError,
@@ -51,6 +51,8 @@ class Experiment(NamedTuple):
     bind: params -> denoiser.
     stages: of sampling, the lowest resolution first.
     upsample: up2.
+    codec: between what a source holds, the denoiser and the eye.
+    meta: what a checkpoint must hold to be sampled without the data.
   """
 
   config: ConfigDict
@@ -64,6 +66,8 @@ class Experiment(NamedTuple):
   bind: Callable[[Any], Denoiser]
   stages: tuple[Stage, ...]
   upsample: Callable[[Array], Array]
+  codec: Codec
+  meta: dict[str, Any]
 
   def generator(
     self, stages: tuple[Stage, ...] | None = None, *, trajectory: bool = False
@@ -83,26 +87,11 @@ class Experiment(NamedTuple):
     return max(1, math.ceil(images / self.batch_size))
 
 
-def open_data(config: ConfigDict) -> tuple[ImageSource, ImageSource]:
-  """The training and the held-out images."""
-  splits = source.open_splits(
-    config.data.source,
-    resolution=config.stages.resolutions[-1],
-    crop=config.data.crop,
-    data_dir=config.data.dir,
-    hold_out=config.data.hold_out,
-  )
-  if config.data.labels:
-    return splits
-  return tuple(
-    dataclasses.replace(split, spec=split.spec._replace(num_classes=0))
-    for split in splits
-  )
-
-
 def experiment(
   config: ConfigDict,
   spec: ImageSpec,
+  latents: LatentInfo | None = None,
+  *,
   devices: Sequence[jax.Device] | None = None,
 ) -> Experiment:
   """Builds everything but the data, whose spec a checkpoint knows as well.
@@ -110,6 +99,7 @@ def experiment(
   Args:
     config: checked by `schema.check`.
     spec: of the images.
+    latents: what they are encoded by, if they are latents.
     devices: to run on; all by default.
 
   Returns:
@@ -133,7 +123,8 @@ def experiment(
   shapes = jax.eval_shape(init, key)
   shardings = sharding.state_shardings(mesh, shapes)
   everywhere = sharding.replicated(mesh)
-  train_loss, validate = _losses(config, denoiser)
+  codec = make_codec(config, spec, latents, mesh)
+  train_loss, validate = _losses(config, denoiser, codec)
   step = make_train_step(
     train_loss,
     optimizer,
@@ -154,6 +145,11 @@ def experiment(
     bind=functools.partial(bind, denoiser),
     stages=sampling_stages(config),
     upsample=upsample,
+    codec=codec,
+    meta={
+      "spec": spec._asdict(),
+      "latents": None if latents is None else latents.to_json(),
+    },
   )
 
 
@@ -170,19 +166,19 @@ def _load(config, fresh):
   )
 
 
-def _losses(config, denoiser):
+def _losses(config, denoiser, codec):
   """(params, key, batch) -> (loss, metrics), and (params, batch) -> metrics."""
   stages = loss_stages(config)
 
   def train(params, key, batch):
     dropout_key, key, augment_key = jax.random.split(key, 3)
-    image, distortion = from_uint8(batch.image), None
+    image, distortion = codec.normalise(batch.image), None
     if config.data.augment > 0:
       image, distortion = augment(augment_key, image, config.data.augment)
     return loss.cascade_loss(
       bind(denoiser, params, dropout_key),
       key,
-      pyramid.pyramid(image, len(stages)),
+      image,
       batch.label,
       stages=stages,
       label_dropout=config.model.label_dropout,
@@ -193,7 +189,7 @@ def _losses(config, denoiser):
     return loss.validation_loss(
       bind(denoiser, params),
       jax.random.key(0),
-      pyramid.pyramid(from_uint8(batch.image), len(stages)),
+      codec.normalise(batch.image),
       batch.label,
       stages=stages,
     )

@@ -25,7 +25,11 @@ def chosen(arguments: str, *known: str) -> set[str]:
 def smoke(config: ConfigDict) -> None:
   """Shrinks any page to seconds, all its code paths kept."""
   later = len(config.stages.resolutions) - 1
-  config.model.update({"channels": 8, "num_blocks": 1, "attn_resolutions": ()})
+  config.model.update(
+    {"hidden_size": 16, "depth": 2, "num_heads": 2}
+    if config.model.backbone == "dit"
+    else {"channels": 8, "num_blocks": 1, "attn_resolutions": ()}
+  )
   config.stages.images = (8,) * (1 + later)
   config.sampling.update(
     {"steps": (3,) + (2,) * later, "images": 10, "batch_size": 10}

@@ -14,16 +14,12 @@ def sampling_stages(config: ConfigDict) -> tuple[Stage, ...]:
     return (baseline_stage(config),)
   section, stages = config.sampling, []
   for k, resolution in enumerate(config.stages.resolutions):
-    sigmas = noise.karras_sigmas(
-      section.steps[k],
-      section.sigma_min[k],
-      section.sigma_max[k],
-      section.rho[k],
-    )
     stages.append(
       Stage(
         resolution=resolution,
-        sigmas=sigmas,
+        sigmas=_sigmas(
+          config, section.steps[k], lambda field, k=k: section[field][k]
+        ),
         sampler=_sampler(section, k),
         start=section.start[k],
         low_res_sigma=section.low_res_sigma[k],
@@ -49,11 +45,18 @@ def baseline_stage(
   section = config.baseline
   return Stage(
     resolution=config.stages.resolutions[-1],
-    sigmas=noise.karras_sigmas(
-      steps or section.steps, section.sigma_min, section.sigma_max, section.rho
-    ),
+    sigmas=_sigmas(config, steps or section.steps, lambda f: section[f]),
     sampler=sampler.SAMPLERS[sampler_name or section.sampler],
     guide=_guide(config, -1),
+  )
+
+
+def _sigmas(config, steps, value):
+  """The grid of a stage; value(field) is what the config says for it."""
+  if config.model.precondition == "flow":
+    return noise.flow_sigmas(steps, value("sigma_max"), value("shift"))
+  return noise.karras_sigmas(
+    steps, value("sigma_min"), value("sigma_max"), value("rho")
   )
 
 
@@ -73,8 +76,12 @@ def _sampler(section, stage):
 
 
 def _guide(config, stage):
+  section, channels = config.sampling, None
+  if config.model.backbone == "dit" and section.guidance_channels:
+    channels = section.guidance_channels
   return functools.partial(
     guidance.classifier_free,
-    scale=config.sampling.guidance_scale[stage],
-    interval=config.sampling.guidance_interval,
+    scale=section.guidance_scale[stage],
+    interval=section.guidance_interval,
+    channels=channels,
   )

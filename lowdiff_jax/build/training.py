@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from lowdiff_jax.data.augment import NUM_LABELS
 from lowdiff_jax.diffusion import loss, precondition
 from lowdiff_jax.interfaces import Array, ImageSpec
-from lowdiff_jax.models import denoiser, pretrained, unet
+from lowdiff_jax.models import denoiser, dit, pretrained, unet
 from lowdiff_jax.train import optimizer
 
 
@@ -22,28 +22,65 @@ def make_denoiser(
 ) -> denoiser.UnifiedDenoiser:
   """The unified denoiser; or the baseline's, of the last resolution alone."""
   resolutions = config.stages.resolutions
-  sigma_data = dict(zip(resolutions, config.stages.sigma_data, strict=True))
+  make = {"unet": _make_unet, "dit": _make_dit}[config.model.backbone]
+  return denoiser.UnifiedDenoiser(
+    make(
+      config,
+      out_channels=spec.channels,
+      num_classes=spec.num_classes,
+      condition_channels=spec.channels if config.cascade else 0,
+      dtype=jnp.dtype(config.model.dtype),
+    ),
+    resolutions if config.cascade else resolutions[-1:],
+    _make_precondition(config),
+    upsample,
+  )
+
+
+def _make_unet(config, **common):
   model = config.model
-  backbone = unet.UNet(
-    resolution=spec.resolution,
-    out_channels=spec.channels,
+  return unet.UNet(
+    resolution=config.stages.resolutions[-1],
     model_channels=model.channels,
     channel_mult=model.channel_mult,
     num_blocks=model.num_blocks,
     attn_resolutions=model.attn_resolutions,
     dropout=model.dropout,
-    num_classes=spec.num_classes,
     augment_dim=NUM_LABELS if config.data.augment > 0 else 0,
     entry=model.entry,
-    condition_channels=spec.channels if config.cascade else 0,
-    dtype=jnp.dtype(model.dtype),
+    **common,
   )
-  return denoiser.UnifiedDenoiser(
-    backbone,
-    resolutions if config.cascade else resolutions[-1:],
-    lambda sigma, side: precondition.edm(sigma, sigma_data=sigma_data[side]),
-    upsample,
+
+
+def _make_dit(config, **common):
+  model = config.model
+  return dit.LightningDiT(
+    input_size=config.stages.resolutions[-1],
+    hidden_size=model.hidden_size,
+    depth=model.depth,
+    num_heads=model.num_heads,
+    qk_norm=model.qk_norm,
+    positions=model.positions,
+    remat=model.remat,
+    **common,
   )
+
+
+def _make_precondition(config):
+  """(sigma, resolution) -> Preconditioning."""
+  if config.model.precondition == "flow":
+    return lambda sigma, side: precondition.flow(sigma)
+  section = config.stages
+  scale = dict(zip(section.resolutions, section.sigma_data, strict=True))
+  return lambda sigma, side: precondition.edm(sigma, sigma_data=scale[side])
+
+
+def _make_weight(config, stage):
+  """sigma -> weight of the squared error: 1/c_out^2."""
+  if config.model.precondition == "flow":
+    return loss.flow_weight
+  sigma_data = config.stages.sigma_data[stage]
+  return functools.partial(loss.edm_weight, sigma_data=sigma_data)
 
 
 def pretrained_params(
@@ -62,6 +99,9 @@ def pretrained_params(
     UserError: the file is not of this network.
   """
   state = pretrained.read_state(Path(config.model.init_from).expanduser())
+  if config.model.backbone == "dit":
+    loaded = pretrained.dit_params(state)
+    return pretrained.overlay(params, {"backbone": loaded})
   loaded = pretrained.unet_params(state)
   # Without augmentation its labels are zero, and what maps them of no effect.
   if "map_augment" not in params["backbone"]["mapping"]:
@@ -71,18 +111,17 @@ def pretrained_params(
 
 def loss_stages(config: ConfigDict) -> list[loss.StageLoss]:
   """How each stage is trained."""
-  section = config.stages
+  section, flow = config.stages, config.model.precondition == "flow"
   stages = [
     loss.StageLoss(
       resolution=resolution,
       images=section.images[k],
       p_mean=section.p_mean[k],
       p_std=section.p_std[k],
-      weight=functools.partial(
-        loss.edm_weight, sigma_data=section.sigma_data[k]
-      ),
+      weight=_make_weight(config, k),
       scale=section.loss_scale[k],
       max_low_res_sigma=section.max_low_res_sigma[k],
+      direction=section.direction[k] if flow else 0.0,
     )
     for k, resolution in enumerate(section.resolutions)
   ]

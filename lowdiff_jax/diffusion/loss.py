@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lowdiff_jax.diffusion import noise
+from lowdiff_jax.diffusion import noise, pyramid
 from lowdiff_jax.interfaces import (
   NO_LABEL,
   Array,
@@ -123,7 +123,7 @@ def noisy_condition(
 def cascade_loss(
   denoise: Denoiser,
   key: Array,
-  images: Sequence[Array],
+  image: Array | tuple[Array, ...],
   label: Array | None,
   *,
   stages: Sequence[StageLoss],
@@ -135,8 +135,8 @@ def cascade_loss(
   Args:
     denoise: the unified denoiser in training mode.
     key: a fresh key for each step.
-    images: of each stage, [B,r_k,r_k,C], the lowest resolution first; see
-      `pyramid.pyramid`.
+    image: [B,H,W,C] at the last stage's resolution, or the images of each
+      resolution; see `pyramid.pyramid`.
     label: [B] or None.
     stages: the lowest resolution first; stage k > 0 is conditioned on the
       image one resolution lower.
@@ -147,6 +147,7 @@ def cascade_loss(
     The scalar loss and each stage's unscaled squared error, "loss/<R>x<R>", and
     direction loss, "direction/<R>x<R>", if it is trained on.
   """
+  images = pyramid.pyramid(image, len(stages))
   total, metrics = 0.0, {}
   for k, stage in enumerate(stages):
     keys = jax.random.split(jax.random.fold_in(key, stage.resolution), 4)
@@ -185,7 +186,7 @@ def cascade_loss(
 def validation_loss(
   denoise: Denoiser,
   key: Array,
-  images: Sequence[Array],
+  image: Array | tuple[Array, ...],
   label: Array | None,
   *,
   stages: Sequence[StageLoss],
@@ -196,7 +197,7 @@ def validation_loss(
   Args:
     denoise: the unified denoiser.
     key: fixed, so that values compare over training.
-    images: held-out ones, as in training.
+    image: held-out ones, as in training.
     label: [B] or None.
     stages: as in training; the condition's noise is drawn as in training.
     levels: how many quantiles of each stage's noise distribution.
@@ -204,6 +205,7 @@ def validation_loss(
   Returns:
     "validation/<R>x<R>/sigma_<level>" for each stage and level.
   """
+  images = pyramid.pyramid(image, len(stages))
   metrics = {}
   for k, stage in enumerate(stages):
     eps_key, cond_key = jax.random.split(

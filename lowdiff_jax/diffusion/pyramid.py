@@ -40,8 +40,19 @@ def upsample(image: Array, method: str = "nearest") -> Array:
   return jax.image.resize(image, (b, 2 * h, 2 * w, c), method)
 
 
-def pyramid(image: Array, levels: int) -> tuple[Array, ...]:
-  """The image at `levels` resolutions, the lowest first."""
+def pyramid(image: Array | tuple[Array, ...], levels: int) -> tuple[Array, ...]:
+  """The image at `levels` resolutions, the lowest first.
+
+  Args:
+    image: [B,H,W,C]; or, where the data has its own, the images of at least
+      that many resolutions, the lowest first.
+    levels: how many to return.
+
+  Returns:
+    The images.
+  """
+  if isinstance(image, tuple):
+    return image[-levels:]
   images = [image]
   for _ in range(levels - 1):
     images.append(downsample(images[-1]))

@@ -18,7 +18,6 @@ from lowdiff_jax.interfaces import Batch, Evaluator, Score
 
 # Larger images are shrunk to this side: the scorer is a small one.
 MAX_SIDE = 16
-MAX_TRAIN = 10_000
 # The classifier stops after so many images, converged or not.
 MAX_SEEN = 500_000
 
@@ -36,7 +35,6 @@ def make_evaluator(train: Batch, test: Batch, num_classes: int) -> Evaluator:
     and, with classes, "label_agreement" (share of images that the classifier
     assigns to the class they were generated for).
   """
-  train = Batch(train.image[:MAX_TRAIN], train.label[:MAX_TRAIN])
   fit = _fit_classifier if num_classes > 1 else _fit_components
   describe, classify, name = fit(_pixels(train.image), train.label)
   reference = statistics(describe(_pixels(train.image)))

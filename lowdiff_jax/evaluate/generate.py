@@ -4,17 +4,17 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from lowdiff_jax.diffusion import noise
 from lowdiff_jax.diffusion.cascade import Stage, cascade
+from lowdiff_jax.evaluate.codec import to_uint8
 from lowdiff_jax.interfaces import NO_LABEL, Array, Denoiser
 
-# (params, seed, indices [B], labels [B], low_res [B,h,w,C] in [-1,1] or None)
-# -> (stage images, trajectories), uint8.
+# (params, seed, indices [B], labels [B], low_res [B,h,w,C] or None)
+# -> (stage images, trajectories), in the denoiser's units.
 Generate = Callable[..., tuple[tuple[Array, ...], tuple[Array | None, ...]]]
 
 
@@ -24,24 +24,15 @@ class Generated(NamedTuple):
   Attributes:
     indices: [N]; image i depends on the seed and on indices[i] alone.
     labels: [N].
-    stages: the images after each stage, [N,r_k,r_k,C] uint8.
-    trajectories: each stage's estimates, [steps,N,r_k,r_k,C] uint8, or None.
+    stages: the pictures after each stage, [N,R_k,R_k,channels] uint8.
+    trajectories: of each stage's estimates, [steps,N,R_k,R_k,channels] uint8;
+      or None.
   """
 
   indices: np.ndarray
   labels: np.ndarray
   stages: tuple[np.ndarray, ...]
   trajectories: tuple[np.ndarray | None, ...]
-
-
-def to_uint8(image: Array) -> Array:
-  """[-1, 1] -> trunc(clip(127.5 x + 128, 0, 255)), as EDM rounds."""
-  return jnp.clip(127.5 * image + 128, 0, 255).astype(jnp.uint8)
-
-
-def from_uint8(image: Array) -> Array:
-  """0..255 -> [-1, 1]."""
-  return image.astype(jnp.float32) / 127.5 - 1
 
 
 def make_generate(
@@ -72,7 +63,7 @@ def make_generate(
     indices, labels, low_res = jax.lax.with_sharding_constraint(
       (indices, labels, low_res), over_devices
     )
-    images, trajectories = cascade(
+    return cascade(
       bind(params),
       noise.image_keys(seed, indices),
       stages,
@@ -82,7 +73,6 @@ def make_generate(
       upsample=upsample,
       trajectory=trajectory,
     )
-    return jax.tree.map(to_uint8, (images, trajectories))
 
   return jax.jit(generate, out_shardings=NamedSharding(mesh, P()))
 
@@ -105,7 +95,9 @@ def generate_images(
   batch_size: int,
   num_classes: int,
   label: int = NO_LABEL,
-  low_res: np.ndarray | None = None,
+  low_res: Array | None = None,
+  decode: Callable[[Array], Array] = to_uint8,
+  last_only: bool = False,
 ) -> Iterator[Generated]:
   """Generates the images of `indices` in batches of one size.
 
@@ -117,7 +109,9 @@ def generate_images(
     batch_size: a multiple of the number of devices.
     num_classes: 0 without labels.
     label: one class for all images; `NO_LABEL` for all classes in turn.
-    low_res: [N,h,w,C] uint8 images to start from.
+    low_res: [N,h,w,C] images to start from, in the denoiser's units.
+    decode: of the codec.
+    last_only: leave out the pictures of all stages but the last.
 
   Yields:
     The images of each batch, in order; the last batch may be smaller.
@@ -127,17 +121,23 @@ def generate_images(
     # One shape, one compilation: the last batch repeats its last image.
     padded = np.pad(picks, (0, batch_size - len(picks)), mode="edge")
     labels = labels_of(indices[padded], num_classes, label)
-    low = None if low_res is None else from_uint8(low_res[padded])
-    images, trajectories = jax.device_get(
-      generate(params, seed, indices[padded], labels, low)
-    )
-    count = len(picks)
+    low = None if low_res is None else low_res[padded]
+    images, trajectories = generate(params, seed, indices[padded], labels, low)
+    count, shown = len(picks), slice(-1 if last_only else None, None)
     yield Generated(
       indices[picks],
       labels[:count],
-      tuple(image[:count] for image in images),
-      tuple(None if t is None else t[:, :count] for t in trajectories),
+      tuple(np.asarray(decode(image))[:count] for image in images[shown]),
+      tuple(_decode_steps(decode, t, count) for t in trajectories[shown]),
     )
+
+
+def _decode_steps(decode, steps, count):
+  """[steps,count,R,R,channels] from a batch's estimates, if there are any."""
+  if steps is None:
+    return None
+  decoded = np.asarray(decode(steps.reshape(-1, *steps.shape[2:])))
+  return decoded.reshape(*steps.shape[:2], *decoded.shape[1:])[:, :count]
 
 
 def concatenate(batches: Iterator[Generated]) -> Generated:

@@ -1,12 +1,12 @@
 """What the images of a source measure at each resolution of a cascade."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import numpy as np
 
 from lowdiff_jax.diffusion.settings import Scale, mean_squares
-from lowdiff_jax.evaluate.generate import from_uint8
 from lowdiff_jax.interfaces import Array, ImageSource
 
 
@@ -14,6 +14,7 @@ def measure(
   source: ImageSource,
   resolutions: Sequence[int],
   *,
+  normalise: Callable[[Any], Any],
   upsample: Callable[[Array], Array],
   batch_size: int,
 ) -> list[Scale]:
@@ -22,6 +23,7 @@ def measure(
   Args:
     source: the images, of the last resolution.
     resolutions: of the stages, the lowest first.
+    normalise: of the codec.
     upsample: up2.
     batch_size: images in memory at a time.
 
@@ -31,7 +33,7 @@ def measure(
 
   @jax.jit
   def squares(image):
-    return mean_squares(from_uint8(image), len(resolutions), upsample)
+    return mean_squares(normalise(image), len(resolutions), upsample)
 
   clean, residual = 0.0, 0.0
   for start in range(0, len(source), batch_size):

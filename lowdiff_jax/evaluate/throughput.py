@@ -25,6 +25,7 @@ class Candidate(NamedTuple):
     generate: see `generate.make_generate`.
     bind: params -> denoiser.
     params: of the denoiser.
+    decode: of the codec.
   """
 
   name: str
@@ -32,6 +33,7 @@ class Candidate(NamedTuple):
   generate: Generate
   bind: Callable[[Any], Denoiser]
   params: Any
+  decode: Callable[[Array], Array]
 
 
 def benchmark(
@@ -65,7 +67,7 @@ def benchmark(
       np.zeros(batch_size, np.int32),
     )
     program, compile_row = _compile(candidate.generate, args)
-    calls.append((program, args))
+    calls.append((candidate.decode, program, args))
     rows.append(
       {
         "name": candidate.name,
@@ -75,9 +77,10 @@ def benchmark(
     )
   seconds = [[] for _ in calls]
   for repeat in range(repeats + 1):
-    for times, (program, args) in zip(seconds, calls, strict=True):
+    for times, (decode, program, args) in zip(seconds, calls, strict=True):
       since = time.perf_counter()
-      jax.block_until_ready(program(*args))
+      images, _ = program(*args)
+      jax.block_until_ready(decode(images[-1]))
       if repeat:
         times.append(time.perf_counter() - since)
   for row, times in zip(rows, seconds, strict=True):
@@ -117,6 +120,7 @@ def _compile(generate, args):
     "compile_seconds": seconds,
     "compile_from_cache": cached,
     "peak_memory_bytes": peak,
+    "temporary_memory_bytes": memory.temp_size_in_bytes,
   }
 
 
@@ -185,7 +189,8 @@ def time_training(
     repeats: timed steps, after two that are not counted.
 
   Returns:
-    images/s (median), bytes of the compiled program, compile seconds.
+    images/s (median), compile seconds, bytes of the compiled program and, of
+    these, what is not state: the activations, and what kernels need to work.
   """
   program, row = _compile(step, (state, key, batch))
   seconds = []
@@ -197,6 +202,18 @@ def time_training(
       seconds.append(time.perf_counter() - since)
   rate = len(batch.label) / statistics.median(seconds)
   return {"images_per_second": rate, **row}
+
+
+def time_decoding(
+  decode: Callable[[Array], Array], images: Array, *, repeats: int
+) -> float:
+  """Images/s of decoding alone (median), after one that is not counted."""
+  seconds = []
+  for _ in range(repeats + 1):
+    since = time.perf_counter()
+    jax.block_until_ready(decode(images))
+    seconds.append(time.perf_counter() - since)
+  return len(images) / statistics.median(seconds[1:])
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:

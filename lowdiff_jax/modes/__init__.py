@@ -2,6 +2,7 @@
 
 from lowdiff_jax.modes import (
   benchmark,
+  encode,
   evaluate,
   measure,
   sample,
@@ -16,4 +17,5 @@ MODES = {
   "benchmark": benchmark.run,
   "upscale": upscale.run,
   "measure": measure.run,
+  "encode": encode.run,
 }

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from lowdiff_jax import build
@@ -12,6 +13,7 @@ from lowdiff_jax.build import Experiment
 from lowdiff_jax.diffusion.cascade import Stage
 from lowdiff_jax.evaluate import flops, throughput
 from lowdiff_jax.interfaces import ImageSource
+from lowdiff_jax.models.dit import REMAT
 from lowdiff_jax.modes import train, trained
 from lowdiff_jax.train.checkpoint import Checkpoints
 
@@ -23,9 +25,11 @@ def run(config: ConfigDict, workdir: Path) -> None:
   `baseline` trains it. What is not trained is timed, and not scored.
   """
   data = build.open_data(config)
-  score = trained.make_evaluator(data)
-  cascade = build.experiment(_with_cascade(config, True), data[0].spec)
-  single = build.experiment(_with_cascade(config, False), data[0].spec)
+  cascade, single = (
+    build.experiment(_with_cascade(config, yes), data.train.spec, data.latents)
+    for yes in (True, False)
+  )
+  score = trained.make_evaluator(cascade, data)
   cascade_params = _params(cascade, workdir)
   single_params = _params(single, workdir.with_name(f"{workdir.name}-baseline"))
   own = cascade.stages[-1].sampler.__name__
@@ -43,6 +47,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
       experiment.generator(stages),
       experiment.bind,
       experiment.init().params if params is None else params,
+      experiment.codec.decode,
     )
     for name, experiment, stages, params in entries
   ]
@@ -51,10 +56,14 @@ def run(config: ConfigDict, workdir: Path) -> None:
     candidates,
     batch_size=trained.batch_size(config.benchmark.batch_size),
     repeats=config.benchmark.repeats,
-    channels=data[0].spec.channels,
+    channels=data.train.spec.channels,
     peak=peak.flops,
   )
-  training = _time_training(cascade, data[0], peak.flops)
+  training = [
+    _time_training(experiment, data.train, peak.flops)
+    for experiment in _remats(cascade, data)
+  ]
+  decoding = _time_decoding(cascade)
   count = config.evaluation.images
   for row, candidate, entry in zip(rows, candidates, entries, strict=True):
     _, experiment, stages, params = entry
@@ -66,7 +75,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
       )
       row["scores"] = score(images).values
   if jax.process_index() == 0:
-    _report(config, workdir, rows, training, peak)
+    _report(config, workdir, rows, training, decoding, peak)
 
 
 def _name(stage: Stage) -> str:
@@ -78,6 +87,19 @@ def _with_cascade(config: ConfigDict, cascade: bool) -> ConfigDict:
   config = config.copy_and_resolve_references()
   config.cascade = cascade
   return config
+
+
+def _remats(experiment: Experiment, data: build.Data) -> list[Experiment]:
+  """The experiment by each policy of what is computed again, if it has one."""
+  config = experiment.config
+  if config.model.backbone != "dit":
+    return [experiment]
+  experiments = []
+  for policy in REMAT:
+    config = config.copy_and_resolve_references()
+    config.model.remat = policy
+    experiments.append(build.experiment(config, data.train.spec, data.latents))
+  return experiments
 
 
 def _params(experiment: Experiment, workdir: Path) -> Any:
@@ -94,7 +116,7 @@ def _params(experiment: Experiment, workdir: Path) -> Any:
 def _time_training(
   experiment: Experiment, source: ImageSource, peak: float
 ) -> dict[str, Any]:
-  """Speed of the cascade's training step and how much of `peak` it uses."""
+  """Speed and memory of a training step, and how much of `peak` it uses."""
   state = experiment.init()
   section = experiment.config.stages
   forward = sum(
@@ -116,14 +138,30 @@ def _time_training(
     repeats=experiment.config.benchmark.repeats,
   )
   used = row["images_per_second"] * gflop * 1e9 / peak
-  return {**row, "gflop_per_image": gflop, "model_flops_utilisation": used}
+  return {
+    "remat": experiment.config.model.to_dict().get("remat"),
+    **row,
+    "gflop_per_image": gflop,
+    "model_flops_utilisation": used,
+  }
+
+
+def _time_decoding(experiment: Experiment) -> float:
+  """Images/s of the codec's decoding at the top resolution."""
+  config, spec = experiment.config, experiment.spec
+  size = trained.batch_size(config.benchmark.batch_size)
+  images = jnp.zeros((size, spec.resolution, spec.resolution, spec.channels))
+  return throughput.time_decoding(
+    experiment.codec.decode, images, repeats=config.benchmark.repeats
+  )
 
 
 def _report(
   config: ConfigDict,
   workdir: Path,
   rows: list[dict],
-  training: dict[str, Any],
+  training: list[dict[str, Any]],
+  decoding: float,
   peak: flops.Peak,
 ) -> None:
   record = {
@@ -136,14 +174,20 @@ def _report(
     "peak_is": peak.name,
     "rows": rows,
     "training": training,
+    "decoded_images_per_second": decoding,
   }
   path = workdir / "benchmark.json"
   path.write_text(json.dumps(record, indent=2) + "\n")
   print(throughput.table(rows))
-  print(
-    f"a training step of the cascade: {training['images_per_second']:.1f} "
-    f"images/s, {100 * training['model_flops_utilisation']:.2f} % MFU, "
-    f"{training['peak_memory_bytes'] / 2**20:.1f} MiB"
-  )
+  for row in training:
+    remat = f" with remat={row['remat']}" if row["remat"] else ""
+    print(
+      f"a training step of the cascade{remat}: "
+      f"{row['images_per_second']:.1f} images/s, "
+      f"{100 * row['model_flops_utilisation']:.2f} % MFU, "
+      f"{row['peak_memory_bytes'] / 2**20:.1f} MiB, of these activations "
+      f"{row['temporary_memory_bytes'] / 2**20:.1f}"
+    )
+  print(f"decoding alone: {decoding:.1f} images/s")
   print(f"MFU: of {peak.flops / 1e12:.3g} TFLOP/s, {peak.name}")
   print(f"in full: {path}")

@@ -16,7 +16,7 @@ from lowdiff_jax.modes import trained
 def run(config: ConfigDict, workdir: Path) -> None:
   """Scores generated images; writes a file in workdir/scores."""
   experiment, params, step = trained.load(config, workdir)
-  evaluator = trained.make_evaluator(build.open_data(config))
+  evaluator = trained.make_evaluator(experiment, build.open_data(config))
   count = config.evaluation.images
   images = trained.images_to_score(
     experiment, experiment.generator(), params, count

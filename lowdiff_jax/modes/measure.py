@@ -23,11 +23,13 @@ SECTIONS = {
 
 def run(config: ConfigDict, workdir: Path) -> None:
   """Measures all training images; writes workdir/measure.json."""
-  source, _ = build.open_data(config)
-  section = config.stages
+  data = build.open_data(config)
+  source, section = data.train, config.stages
+  codec = build.experiment(config, source.spec, data.latents).codec
   scales = measure(
     source,
     section.resolutions,
+    normalise=codec.normalise,
     upsample=functools.partial(pyramid.upsample, method=section.upsample),
     batch_size=max(section.images),
   )

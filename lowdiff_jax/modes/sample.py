@@ -25,6 +25,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
     batch_size=trained.batch_size(section.batch_size, section.images),
     num_classes=experiment.spec.num_classes,
     label=section.label,
+    decode=experiment.codec.decode,
   )
   folder = workdir / "samples"
   shown, count = [], 0

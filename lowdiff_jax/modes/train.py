@@ -24,7 +24,7 @@ from lowdiff_jax.train.state import TrainState
 def run(config: ConfigDict, workdir: Path) -> None:
   """Trains; then samples and scores."""
   data = build.open_data(config)
-  experiment = build.experiment(config, data[0].spec)
+  experiment = build.experiment(config, data.train.spec, data.latents)
   with contextlib.ExitStack() as stack:
     checkpoints = stack.enter_context(
       contextlib.closing(
@@ -40,7 +40,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
     loop.train(
       state,
       train_step=experiment.step,
-      batches=lambda start: device_batches(experiment, data[0], start),
+      batches=lambda start: device_batches(experiment, data.train, start),
       key=jax.random.key(config.seed),
       schedule=loop.Schedule(
         num_steps=experiment.steps(config.train.images),
@@ -50,7 +50,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
         checkpoint_every=experiment.steps(config.train.checkpoint_images),
       ),
       checkpoints=checkpoints,
-      meta={"spec": experiment.spec._asdict()},
+      meta=experiment.meta,
       writer=writer,
       evaluate=_on_the_way(experiment, data, workdir, writer),
     )
@@ -90,17 +90,17 @@ def device_batches(
 
 def _on_the_way(
   experiment: Experiment,
-  data: tuple[ImageSource, ImageSource],
+  data: build.Data,
   workdir: Path,
   writer: Any,
 ) -> Callable[[TrainState], Metrics]:
   """Validation losses, a score of few images and a grid of them."""
   section = experiment.config.evaluation
-  held_out = data[1].read(
-    np.arange(min(section.validation_images, len(data[1])))
+  held_out = data.test.read(
+    np.arange(min(section.validation_images, len(data.test)))
   )
   generate = experiment.generator()
-  score = trained.make_evaluator(data)
+  score = trained.make_evaluator(experiment, data)
   folder = workdir / "samples"
 
   def watch(state: TrainState) -> Metrics:

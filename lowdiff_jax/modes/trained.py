@@ -10,10 +10,11 @@ from ml_collections import ConfigDict
 
 from lowdiff_jax import build
 from lowdiff_jax.build import Experiment
+from lowdiff_jax.data.latents import LatentInfo
 from lowdiff_jax.diffusion.cascade import Stage, evaluations
 from lowdiff_jax.evaluate import features
 from lowdiff_jax.evaluate.generate import Generate, generate_images
-from lowdiff_jax.interfaces import Batch, Evaluator, ImageSource, ImageSpec
+from lowdiff_jax.interfaces import Batch, Evaluator, ImageSpec
 from lowdiff_jax.train.checkpoint import Checkpoints
 
 
@@ -25,8 +26,13 @@ def load(config: ConfigDict, workdir: Path) -> tuple[Experiment, Any, int]:
   checkpoints = Checkpoints(workdir / "checkpoints", create=False)
   wanted = config.sampling.checkpoint
   step = checkpoints.existing_step(None if wanted < 0 else wanted)
-  spec = ImageSpec(**checkpoints.meta(step)["spec"])
-  experiment = build.experiment(config, spec)
+  meta = checkpoints.meta(step)
+  latents = meta.get("latents")  # Older checkpoints are all of pixels.
+  experiment = build.experiment(
+    config,
+    ImageSpec(**meta["spec"]),
+    latents and LatentInfo.from_json(latents),
+  )
   params = checkpoints.restore_ema(experiment.state_shapes.ema_params, step)
   checkpoints.close()
   return experiment, params, step
@@ -50,17 +56,27 @@ def images_to_score(
     seed=section.seed,
     batch_size=batch_size(section.batch_size, count),
     num_classes=experiment.spec.num_classes,
+    decode=experiment.codec.decode,
+    last_only=True,
   ):
     yield Batch(batch.stages[-1], batch.labels)
 
 
-def make_evaluator(data: tuple[ImageSource, ImageSource]) -> Evaluator:
-  """Scores against the training images; the floor is the held-out ones."""
-  train, test = (
-    source.read(np.arange(min(features.MAX_TRAIN, len(source))))
-    for source in data
+def make_evaluator(experiment: Experiment, data: build.Data) -> Evaluator:
+  """Scores against the training images; the floor is the held-out ones.
+
+  Of latents they are the decoded pictures: what is scored is the denoiser.
+  """
+  codec, most = experiment.codec, experiment.config.evaluation.references
+
+  def pictures(source):
+    batch = source.read(np.arange(min(most, len(source))))
+    *_, top = jax.tree.leaves(codec.normalise(batch.image))
+    return Batch(np.asarray(codec.decode(top)), batch.label)
+
+  return features.make_evaluator(
+    pictures(data.train), pictures(data.test), data.train.spec.num_classes
   )
-  return features.make_evaluator(train, test, data[0].spec.num_classes)
 
 
 def describe(

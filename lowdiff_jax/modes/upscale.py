@@ -22,9 +22,10 @@ def run(config: ConfigDict, workdir: Path) -> None:
       "image or a folder of images"
     )
   experiment, params, _ = trained.load(config, workdir)
-  sides = [stage.resolution for stage in experiment.stages]
+  codec = experiment.codec
+  sides = [codec.factor * stage.resolution for stage in experiment.stages]
   names, low_res = read_small_images(
-    Path(config.upscale.input), sides[:-1], experiment.spec.channels
+    Path(config.upscale.input), sides[:-1], codec.channels
   )
   first = sides.index(low_res.shape[1]) + 1
   images = concatenate(
@@ -36,7 +37,8 @@ def run(config: ConfigDict, workdir: Path) -> None:
       batch_size=trained.batch_size(config.sampling.batch_size, len(names)),
       num_classes=0,
       label=config.sampling.label,
-      low_res=low_res,
+      low_res=codec.encode(low_res),
+      decode=codec.decode,
     )
   )
   if jax.process_index() != 0:

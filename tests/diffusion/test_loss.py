@@ -109,7 +109,7 @@ def test_cascade_loss_trains_each_stage_on_what_it_will_see():
   total, metrics = loss.cascade_loss(
     spy,
     jax.random.key(0),
-    pyramid.pyramid(image, 2),
+    image,
     jnp.arange(6),
     stages=make_stages(max_low_res_sigma=0.2, scale=3.0),
     label_dropout=0.5,
@@ -140,7 +140,7 @@ def test_label_dropout_has_its_rate():
   loss.cascade_loss(
     spy,
     jax.random.key(0),
-    [jnp.zeros((4000, 2, 2, 1))],
+    jnp.zeros((4000, 2, 2, 1)),
     jnp.zeros(4000, jnp.int32),
     stages=[stage],
     label_dropout=0.1,
@@ -152,7 +152,7 @@ def test_validation_loss_names_five_levels_of_each_stage():
   metrics = loss.validation_loss(
     lambda x, s, c: x,
     jax.random.key(0),
-    pyramid.pyramid(jnp.zeros((4, 8, 8, 1)), 2),
+    jnp.zeros((4, 8, 8, 1)),
     None,
     stages=make_stages(),
   )

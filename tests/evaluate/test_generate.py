@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lowdiff_jax.evaluate import generate, pictures
+from lowdiff_jax.evaluate import codec, generate, pictures
 from lowdiff_jax.interfaces import NO_LABEL
 from tests import tiny
 
@@ -86,10 +86,10 @@ def test_labels():
 
 def test_bytes_survive_the_way_to_floats_and_back():
   values = jnp.arange(256, dtype=jnp.uint8)
-  floats = generate.from_uint8(values)
+  floats = codec.from_uint8(values)
   assert floats.min() == -1 and floats.max() == 1
-  np.testing.assert_array_equal(generate.to_uint8(floats), values)
-  assert generate.to_uint8(jnp.array([-3.0, 3.0])).tolist() == [0, 255]
+  np.testing.assert_array_equal(codec.to_uint8(floats), values)
+  assert codec.to_uint8(jnp.array([-3.0, 3.0])).tolist() == [0, 255]
 
 
 @pytest.mark.parametrize("channels", [1, 3])

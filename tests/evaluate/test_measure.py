@@ -5,6 +5,7 @@ import pytest
 
 from lowdiff_jax.data.images import Images
 from lowdiff_jax.diffusion import pyramid
+from lowdiff_jax.evaluate.codec import from_uint8
 from lowdiff_jax.evaluate.measure import measure
 from lowdiff_jax.interfaces import ImageSpec
 
@@ -22,7 +23,11 @@ def run(batch_size):
 
   source = Images(ImageSpec(8, 3, 0), (), len(IMAGES), decode)
   scales = measure(
-    source, (4, 8), upsample=pyramid.upsample, batch_size=batch_size
+    source,
+    (4, 8),
+    normalise=from_uint8,
+    upsample=pyramid.upsample,
+    batch_size=batch_size,
   )
   assert read == list(range(len(IMAGES)))
   return scales

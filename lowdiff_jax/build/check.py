@@ -1,0 +1,116 @@
+"""Is a config one that can be built? What is wrong is named."""
+
+import itertools
+
+from ml_collections import ConfigDict
+
+from lowdiff_jax.build.rules import PerStage
+from lowdiff_jax.build.schema import FIELDS, VARIANTS
+from lowdiff_jax.interfaces import UserError
+
+
+def check(config: ConfigDict) -> None:
+  """Raises UserError at the first field that is unknown, missing or wrong."""
+  values = dict(_leaves(config))
+  fields = dict(FIELDS)
+  for chooser, options in VARIANTS.items():
+    fields.update(options.get(values.get(chooser), {}))
+  for name in sorted(values.keys() - fields.keys()):
+    raise UserError(
+      f"config.{name}: no such field{_owner(name)}; see "
+      "lowdiff_jax/build/schema.py"
+    )
+  for name in sorted(fields.keys() - values.keys()):
+    raise UserError(
+      f"config.{name} is missing; see lowdiff_jax/build/schema.py"
+    )
+  for name, rule in fields.items():
+    expected = (rule.rule if isinstance(rule, PerStage) else rule)(values[name])
+    if expected:
+      raise UserError(f"config.{name} = {values[name]!r}: expected {expected}")
+  count = len(config.stages.resolutions)
+  for name, rule in fields.items():
+    if isinstance(rule, PerStage) and len(values[name]) != count:
+      raise UserError(
+        f"config.{name} = {values[name]!r}: expected {count} values, one for "
+        f"each of config.stages.resolutions = {config.stages.resolutions}"
+      )
+  resolutions = config.stages.resolutions
+  if any(b != 2 * a for a, b in itertools.pairwise(resolutions)):
+    raise UserError(
+      f"config.stages.resolutions = {resolutions}: expected each to be twice "
+      "the one before"
+    )
+  check_backbone = {"unet": _check_unet, "dit": _check_dit}
+  check_backbone[config.model.backbone](config.model, resolutions)
+  _check_sampling(config)
+
+
+def _owner(name):
+  """Which choice a field goes with, if any."""
+  for chooser, options in VARIANTS.items():
+    for value, fields in options.items():
+      if name in fields:
+        return f" but with {chooser} = {value!r}"
+  return ""
+
+
+def _check_sampling(config):
+  section = config.sampling
+  if section.start[0] != "noise":
+    raise UserError(
+      f"config.sampling.start = {section.start}: the first stage has nothing "
+      "to start from but noise"
+    )
+  for name, churn in zip(section.sampler, section.churn, strict=True):
+    if churn and name != "heun":
+      raise UserError(
+        f"config.sampling.churn = {section.churn}: {name} cannot churn, only "
+        "heun can"
+      )
+  if config.model.precondition != "edm":
+    return
+  for low, high in zip(section.sigma_min, section.sigma_max, strict=True):
+    if low >= high:
+      raise UserError("config.sampling.sigma_min must be below sigma_max")
+  if config.baseline.sigma_min >= config.baseline.sigma_max:
+    raise UserError("config.baseline.sigma_min must be below sigma_max")
+
+
+def _leaves(config, prefix=""):
+  for name, value in config.items():
+    if isinstance(value, ConfigDict):
+      yield from _leaves(value, f"{prefix}{name}.")
+    else:
+      yield prefix + name, value
+
+
+def _check_unet(model, resolutions):
+  levels = len(model.channel_mult)
+  if model.entry == "matched":
+    fits = len(resolutions) <= levels and not resolutions[-1] % 2 ** (
+      levels - 1
+    )
+  else:
+    fits = not resolutions[0] % 2 ** (levels - 1)
+  if not fits:
+    raise UserError(
+      f"config.model.channel_mult = {model.channel_mult}: {levels} levels do "
+      f"not fit the resolutions {resolutions} with entry={model.entry!r}"
+    )
+  for level in (*model.channel_mult, 1):
+    channels = model.channels * level
+    if channels % min(32, channels // 4):
+      raise UserError(
+        f"config.model.channels = {model.channels}: {channels} channels do not "
+        "divide into groups of normalisation; take a multiple of 32"
+      )
+
+
+def _check_dit(model, resolutions):
+  del resolutions  # Any grid will do.
+  if model.hidden_size % (4 * model.num_heads):
+    raise UserError(
+      f"config.model.num_heads = {model.num_heads}: hidden_size = "
+      f"{model.hidden_size} does not divide into heads of a multiple of 4"
+    )

@@ -1,0 +1,40 @@
+"""From a config to the images: pictures, or latents of pictures."""
+
+import dataclasses
+from typing import NamedTuple
+
+from ml_collections import ConfigDict
+
+from lowdiff_jax.build import latents
+from lowdiff_jax.data import source
+from lowdiff_jax.data.latents import LatentInfo
+from lowdiff_jax.interfaces import ImageSource
+
+
+class Data(NamedTuple):
+  """The training and the held-out images, and how they were encoded if so."""
+
+  train: ImageSource
+  test: ImageSource
+  latents: LatentInfo | None = None
+
+
+def open_data(config: ConfigDict) -> Data:
+  """What a run trains on and validates on; prepared if it is not yet."""
+  if config.data.space == "latents":
+    train, test, info = latents.open_latents(config)
+  else:
+    train, test = source.open_splits(
+      config.data.source,
+      resolution=config.stages.resolutions[-1],
+      crop=config.data.crop,
+      data_dir=config.data.dir,
+      hold_out=config.data.hold_out,
+    )
+    info = None
+  if not config.data.labels:
+    train, test = (
+      dataclasses.replace(split, spec=split.spec._replace(num_classes=0))
+      for split in (train, test)
+    )
+  return Data(train, test, info)

@@ -1,0 +1,271 @@
+"""From a config to latents: the autoencoder, their data set, the codec."""
+
+import functools
+import hashlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from lowdiff_jax.data import latents, source
+from lowdiff_jax.data.latents import LatentInfo
+from lowdiff_jax.data.tfds_set import data_folder
+from lowdiff_jax.data.encode import write_latents
+from lowdiff_jax.evaluate import codec
+from lowdiff_jax.interfaces import Codec, ImageSource, ImageSpec, UserError
+from lowdiff_jax.models import autoencoder, pretrained, taef2
+from lowdiff_jax.train import sharding
+
+# As `autoencoder.weights`: not trained at all.
+RANDOM = "random"
+# What training must know to be right; the rest says where latents came from.
+MATTERS = ("autoencoder", "resolution", "pyramid")
+
+
+class Loaded(NamedTuple):
+  """An autoencoder, its parameters, and the sha256 of its file."""
+
+  module: Any
+  params: Any
+  sha256: str
+
+
+def open_latents(
+  config: ConfigDict,
+) -> tuple[ImageSource, ImageSource, LatentInfo]:
+  """The latents to train on and those held out, encoded if they are not yet.
+
+  Args:
+    config: the config.
+
+  Returns:
+    Both splits, and how they were made.
+
+  Raises:
+    UserError: there is nothing to encode, or the latents are not of this
+      config's autoencoder, resolution or pyramid.
+  """
+  folder = latents_folder(config)
+  missing = not (folder / latents.MANIFEST).is_file()
+  _wait_for_all()  # Before any of them can change the answer.
+  if missing:
+    encode(config)
+  train, test, info = latents.open_latents(folder)
+  wanted = _provenance(config, load_autoencoder(config).sha256)
+  for name in MATTERS:
+    if info.provenance[name] != wanted[name]:
+      raise UserError(
+        f"the latents in {folder} are of {name} = {info.provenance[name]}, and "
+        f"the config says {wanted[name]}: set --config.latents.dir to others, "
+        "or to an empty folder to encode anew"
+      )
+  return train, test, info
+
+
+def encode(config: ConfigDict) -> Path:
+  """Encodes the images of the config; goes on where it was interrupted.
+
+  Args:
+    config: the config.
+
+  Returns:
+    The folder of the latents.
+
+  Raises:
+    UserError: images or weights are missing, or the folder holds other latents.
+  """
+  folder = latents_folder(config)
+  section = config.latents
+  images, loaded = _open_images(config, folder), load_autoencoder(config)
+  # Each process encodes shards of its own.
+  mesh = sharding.make_mesh(devices=jax.local_devices())
+  encoder = codec.make_encoder(
+    loaded.module,
+    loaded.params,
+    posterior=section.posterior,
+    seed=config.seed,
+    resolutions=_resolutions(config),
+    mesh=mesh,
+  )
+  write_latents(
+    dict(zip(("train", "test"), images, strict=True)),
+    encoder,
+    folder,
+    provenance=_provenance(config, loaded.sha256),
+    flip=section.flip,
+    shard_images=section.shard_images,
+    batch_size=codec.whole_batch(config.autoencoder.batch_size, mesh),
+    process_index=jax.process_index(),
+    process_count=jax.process_count(),
+    barrier=_wait_for_all,
+  )
+  return folder
+
+
+def latents_folder(config: ConfigDict) -> Path:
+  """config.latents.dir, or a folder beside TFDS's sets."""
+  if config.latents.dir:
+    return Path(config.latents.dir).expanduser()
+  name = config.data.source.rstrip("/").replace(":", "/").split("/")[-1]
+  name = f"{name}_{picture_side(config)}_{config.autoencoder.kind}"
+  return data_folder(config.data.dir) / "latents" / name
+
+
+def picture_side(config: ConfigDict) -> int:
+  """Of the pictures that are encoded, in pixels."""
+  return config.stages.resolutions[-1] * make_autoencoder(config).factor
+
+
+def make_autoencoder(config: ConfigDict) -> Any:
+  """The Flax module that config.autoencoder describes."""
+  section = config.autoencoder
+  if section.kind == "taef2":
+    return taef2.TAEF2()
+  return autoencoder.KLAutoencoder(
+    channels=section.channels,
+    channel_mult=section.channel_mult,
+    num_blocks=section.num_blocks,
+    attn_resolutions=section.attn_resolutions,
+    latent_channels=section.latent_channels,
+    resolution=section.resolution,
+    dtype=jnp.dtype(section.dtype),
+  )
+
+
+def load_autoencoder(config: ConfigDict) -> Loaded:
+  """The autoencoder with the weights of config.autoencoder.weights.
+
+  Args:
+    config: the config.
+
+  Returns:
+    All of it.
+
+  Raises:
+    UserError: there is no such file, or it is of another network.
+  """
+  section = config.autoencoder
+  path = Path(section.weights).expanduser()
+  if section.weights != RANDOM and not path.exists():
+    raise UserError(
+      f"config.autoencoder.weights: there is no {path}; get it from where the "
+      "README says"
+    )
+  return _load(make_autoencoder(config), section.kind, section.weights)
+
+
+@functools.lru_cache(maxsize=1)
+def _load(module, kind, weights):
+  if weights == RANDOM:
+    image = jnp.zeros((1, 8 * module.factor, 8 * module.factor, 3))
+    params = jax.jit(module.init)(jax.random.key(0), image)["params"]
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(jax.device_get(params)):
+      digest.update(leaf.tobytes())
+    return Loaded(module, params, digest.hexdigest())
+  path = Path(weights).expanduser()
+  state = pretrained.read_state(path)
+  convert = {
+    "ldm": pretrained.autoencoder_params,
+    "taef2": pretrained.taef2_params,
+  }
+  params = jax.tree.map(jnp.asarray, convert[kind](state))
+  sha256 = pretrained.file_hash(path)
+  if jax.process_index() == 0:
+    print(f"autoencoder {path}, sha256 {sha256}")
+  return Loaded(module, params, sha256)
+
+
+def make_codec(
+  config: ConfigDict, spec: ImageSpec, info: LatentInfo | None, mesh: Mesh
+) -> Codec:
+  """The codec of the config's images.
+
+  Args:
+    config: the config.
+    spec: of the images.
+    info: how they were encoded, if they are latents.
+    mesh: of the devices.
+
+  Returns:
+    The codec. It needs the autoencoder's weights when it encodes or decodes,
+    and not before.
+  """
+  if config.data.space == "pixels":
+    return codec.pixels(spec.channels)
+
+  def load():
+    loaded = load_autoencoder(config)
+    ours, theirs = loaded.sha256, info.provenance["autoencoder"]
+    if ours != theirs:
+      raise UserError(
+        f"config.autoencoder.weights: {config.autoencoder.weights} is not what "
+        f"these latents were made with: sha256 {ours}, expected {theirs}"
+      )
+    return loaded.module, loaded.params
+
+  mean, std = info.mean, info.std
+  if config.latents.statistics:
+    mean, std = _read_statistics(config)
+  return codec.latents(
+    load,
+    mean,
+    std,
+    factor=make_autoencoder(config).factor,
+    batch_size=config.autoencoder.batch_size,
+    mesh=mesh,
+  )
+
+
+def _read_statistics(config):
+  """mean and std [C] of a published file, of any shape with C numbers."""
+  path = Path(config.latents.statistics).expanduser()
+  state = pretrained.read_state(path)
+  if not {"mean", "std"} <= state.keys():
+    raise UserError(f"config.latents.statistics: {path} has no mean and std")
+  return state["mean"].reshape(-1), state["std"].reshape(-1)
+
+
+def _wait_for_all():
+  if jax.process_count() > 1:
+    multihost_utils.sync_global_devices("latents")
+
+
+def _open_images(config, folder):
+  try:
+    return source.open_splits(
+      config.data.source,
+      resolution=picture_side(config),
+      crop=config.data.crop,
+      data_dir=config.data.dir,
+      hold_out=config.data.hold_out,
+    )
+  except UserError as error:
+    raise UserError(f"no latents in {folder}, and no images: {error}") from None
+
+
+def _resolutions(config):
+  """How many latents are made of a picture."""
+  reencode = config.latents.pyramid == "reencode"
+  return len(config.stages.resolutions) if reencode else 1
+
+
+def _provenance(config, sha256):
+  """All that a latent depends on."""
+  return {
+    "source": config.data.source,
+    "crop": config.data.crop,
+    "hold_out": config.data.hold_out,
+    "resolution": picture_side(config),
+    "autoencoder": sha256,
+    "kind": config.autoencoder.kind,
+    "pyramid": config.latents.pyramid,
+    "resolutions": _resolutions(config),
+    "posterior": config.latents.posterior,
+    "flip": config.latents.flip,
+    "seed": config.seed,
+  }

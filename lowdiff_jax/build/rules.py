@@ -1,0 +1,62 @@
+"""What a field of a config may hold, in a few words."""
+
+from collections.abc import Callable
+from typing import Any
+
+# A rule says what a value should have been, or "" if it is fine.
+Rule = Callable[[Any], str]
+
+
+def text(value):
+  return "" if isinstance(value, str) else "a text"
+
+
+def flag(value):
+  return "" if isinstance(value, bool) else "True or False"
+
+
+def integer(low: int) -> Rule:
+  def rule(value):
+    fine = isinstance(value, int) and not isinstance(value, bool)
+    return "" if fine and value >= low else f"an integer of at least {low}"
+
+  return rule
+
+
+def number(low: float, high: float = float("inf"), *, above=False) -> Rule:
+  def rule(value):
+    fine = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if fine and (low < value if above else low <= value) and value <= high:
+      return ""
+    top = "" if high == float("inf") else f" and at most {high:g}"
+    return f"a number {'above' if above else 'of at least'} {low:g}{top}"
+
+  return rule
+
+
+def choice(*options: str) -> Rule:
+  return lambda value: (
+    "" if value in options else f"one of {', '.join(options)}"
+  )
+
+
+def sequence(item: Rule, length: int | None = None) -> Rule:
+  def rule(value):
+    if not isinstance(value, tuple) or length not in (None, len(value)):
+      count = "" if length is None else f"{length} "
+      return f"a tuple of {count}values, as in (a, b)"
+    wrong = [item(v) for v in value if item(v)]
+    return f"a tuple, each value {wrong[0]}" if wrong else ""
+
+  return rule
+
+
+class PerStage:
+  """A tuple with one value for each stage."""
+
+  def __init__(self, item: Rule):
+    self.rule = sequence(item)
+
+
+real = number(-float("inf"))
+positive = number(0, above=True)

@@ -1,0 +1,155 @@
+"""Codecs: pixels as they are, or latents of an autoencoder."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from lowdiff_jax.diffusion import noise, pyramid
+from lowdiff_jax.interfaces import Array, Codec
+from lowdiff_jax.models.autoencoder import sample_posterior
+
+
+@jax.jit
+def to_uint8(image: Array) -> Array:
+  """[-1, 1] -> trunc(clip(127.5 x + 128, 0, 255)), as EDM rounds."""
+  return jnp.clip(127.5 * image + 128, 0, 255).astype(jnp.uint8)
+
+
+def from_uint8(image: Array) -> Array:
+  """0..255 -> [-1, 1]."""
+  return image.astype(jnp.float32) / 127.5 - 1
+
+
+def pixels(channels: int) -> Codec:
+  """The denoiser works on pictures of that many channels."""
+  return Codec(from_uint8, from_uint8, to_uint8, 1, channels)
+
+
+def latents(
+  load: Callable[[], tuple[Any, Any]],
+  mean: np.ndarray,
+  std: np.ndarray,
+  *,
+  factor: int,
+  batch_size: int,
+  mesh: Mesh,
+) -> Codec:
+  """The denoiser works on (z - mean) / std, z being a picture's latent.
+
+  Args:
+    load: () -> (autoencoder, its parameters); called when they are needed.
+    mean, std: [C] of each channel of the latents.
+    factor: side of a picture over that of its latent.
+    batch_size: pictures that are encoded or decoded at a time.
+    mesh: they are split over all its devices.
+
+  Returns:
+    The codec.
+  """
+  mean, std = (np.asarray(x, np.float32) for x in (mean, std))
+
+  def normalise(z):
+    return jax.tree.map(lambda z: (z.astype(jnp.float32) - mean) / std, z)
+
+  def encode_batch(module, params, pictures):
+    z, _ = module.apply(
+      {"params": params}, from_uint8(pictures), method="encode"
+    )
+    return normalise(z)
+
+  def decode_batch(module, params, x):
+    return to_uint8(
+      module.apply({"params": params}, x * std + mean, method="decode")
+    )
+
+  size = whole_batch(batch_size, mesh)
+  return Codec(
+    normalise,
+    _in_batches(encode_batch, load, size, mesh),
+    _in_batches(decode_batch, load, size, mesh),
+    factor,
+    channels=3,
+  )
+
+
+def whole_batch(size: int, mesh: Mesh) -> int:
+  """`size`, rounded up to divide over the devices."""
+  return -(-size // mesh.size) * mesh.size
+
+
+def _in_batches(function, load, size, mesh):
+  """images -> function(module, params, images), a few at a time."""
+  over_devices = NamedSharding(mesh, P(("data", "fsdp")))
+
+  def spread(module, params, images):
+    images = jax.lax.with_sharding_constraint(images, over_devices)
+    return function(module, params, images)
+
+  run = jax.jit(
+    spread, static_argnums=0, out_shardings=NamedSharding(mesh, P())
+  )
+
+  def batches(images):
+    module, params = load()
+    parts = []
+    for start in range(0, len(images), size):
+      part = images[start : start + size]
+      # One shape, one compilation: the last batch repeats its last image.
+      missing = size - len(part)
+      padding = [(0, missing)] + [(0, 0)] * (part.ndim - 1)
+      pad = np if isinstance(part, np.ndarray) else jnp
+      full = pad.pad(part, padding, mode="edge")
+      parts.append(run(module, params, full)[: len(part)])
+    return jnp.concatenate(parts)
+
+  return batches
+
+
+def make_encoder(
+  module: Any,
+  params: Any,
+  *,
+  posterior: str,
+  seed: int,
+  resolutions: int,
+  mesh: Mesh,
+) -> Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, ...]]:
+  """What encodes the records of a latent data set.
+
+  Args:
+    module: the autoencoder.
+    params: its parameters.
+    posterior: "sample": a draw of it, or "mode".
+    seed: of the draws; the one of record i depends on (seed, i) alone.
+    resolutions: 1 for the picture's latent; more for those of the picture
+      reduced by 2, 4, ... too.
+    mesh: a batch is split over all its devices.
+
+  Returns:
+    (pictures [B,R,R,3] uint8, records [B]) -> latents, the lowest resolution
+    first, each [B,r,r,C] float32.
+  """
+  over_devices = NamedSharding(mesh, P(("data", "fsdp")))
+
+  def encode(params, pictures, records):
+    pictures, records = jax.lax.with_sharding_constraint(
+      (pictures, records), over_devices
+    )
+    keys = noise.image_keys(seed, records)
+
+    def latent(image):
+      mean, logvar = module.apply({"params": params}, image, method="encode")
+      if posterior == "mode":
+        return mean
+      return sample_posterior(keys, mean, logvar)
+
+    images = pyramid.pyramid(from_uint8(pictures), resolutions)
+    return tuple(map(latent, images))
+
+  run = jax.jit(encode, out_shardings=NamedSharding(mesh, P()))
+  return lambda *batch: jax.device_get(run(params, *batch))
