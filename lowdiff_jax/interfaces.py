@@ -80,7 +80,10 @@ class Sampler(Protocol):
 
 
 class Batch(NamedTuple):
-  """image: [B,H,W,C] uint8; label: [B] int32, `NO_LABEL` without classes."""
+  """image: [B,H,W,C] uint8; label: [B] int32, `NO_LABEL` without classes.
+
+  Latents are float16, or a tuple of these, the lowest resolution first.
+  """
 
   image: Array
   label: Array
@@ -103,7 +106,7 @@ class ImageSource(Protocol):
   def __len__(self) -> int: ...
 
   def read(self, indices: Sequence[int]) -> Batch:
-    """Returns the images [N,H,W,C] uint8 and labels [N] int32 of indices."""
+    """Returns the images or latents and the labels of indices."""
 
 
 # Names to numbers; a name's slashes group it, as in "loss/8x8".

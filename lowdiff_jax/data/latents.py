@@ -29,7 +29,6 @@ from lowdiff_jax.interfaces import Batch, ImageSource, ImageSpec, UserError
 MANIFEST, SETTINGS = "latents.json", "settings.json"
 # Of all these files.
 VERSION = 1
-CRC_BYTES = 4
 # Without them each reader would read ahead, which random access only slows.
 READER_OPTIONS = "readahead_buffer_size:0,max_parallelism:0"
 AGAIN = "run --mode=encode again with the same config"
@@ -53,10 +52,15 @@ class LatentInfo(NamedTuple):
   id: str
 
 
-def content_type(shapes: Sequence[Sequence[int]]) -> np.dtype:
-  """Of a record without its CRC; fields "0", "1", ... are its latents."""
+def record_type(shapes: Sequence[Sequence[int]]) -> np.dtype:
+  """Of a record; the fields "0", "1", ... are its latents of these shapes."""
   latents = [(str(i), "<f2", tuple(shape)) for i, shape in enumerate(shapes)]
-  return np.dtype([*latents, ("label", "<i4")])
+  return np.dtype([*latents, ("label", "<i4"), ("crc", "<u4")])
+
+
+def crc(record: bytes) -> int:
+  """The CRC-32 of all of a record before its own."""
+  return zlib.crc32(memoryview(record)[:-4])
 
 
 def open_latents(
@@ -95,8 +99,8 @@ def open_latents(
       counts.append(shard["count"])
     readers = [_reader(path) for path in paths]
     ends = np.cumsum(counts)
-    content = content_type(shapes)
-    return in_memory(Latents(spec, names, paths, readers, ends, content))
+    record = record_type(shapes)
+    return in_memory(Latents(spec, names, paths, readers, ends, record))
 
   info = LatentInfo(
     np.array(manifest["mean"], np.float32),
@@ -146,7 +150,7 @@ class Latents:
     paths: of the shards.
     readers: of the shards.
     ends: [shards], the number of records up to the end of each.
-    content: of a record without its CRC, see `content_type`.
+    record: what it consists of, see `record_type`.
   """
 
   spec: ImageSpec
@@ -154,7 +158,7 @@ class Latents:
   paths: list[Path]
   readers: list[ArrayRecordReader]
   ends: np.ndarray
-  content: np.dtype
+  record: np.dtype
 
   def __len__(self) -> int:
     return int(self.ends[-1])
@@ -163,29 +167,28 @@ class Latents:
     """The latents and labels of `indices`; UserError if one is damaged."""
     indices = np.asarray(indices)
     shards = np.searchsorted(self.ends, indices, side="right")
-    records = np.empty(len(indices), self.content)
+    records = np.empty(len(indices), self.record)
     for shard in np.unique(shards):
       (there,) = np.nonzero(shards == shard)
       begin = self.ends[shard - 1] if shard else 0
       records[there] = self._read_shard(shard, indices[there] - begin)
     *latents, label = (
-      np.ascontiguousarray(records[field]) for field in self.content.names
+      np.ascontiguousarray(records[field]) for field in self.record.names[:-1]
     )
     return Batch(latents[0] if len(latents) == 1 else tuple(latents), label)
 
   def _read_shard(self, shard, positions):
-    """[N] of `content`."""
+    """[N] of `record`."""
     path = self.paths[shard]
     try:
       records = self.readers[shard].read(positions.tolist())
     except RuntimeError as error:
       raise _damaged(path, str(error).split("\n")[0]) from error
-    for position, record in zip(positions, records, strict=True):
-      content, crc = record[:-CRC_BYTES], record[-CRC_BYTES:]
-      if zlib.crc32(content).to_bytes(CRC_BYTES, "little") != crc:
-        raise _damaged(path, f"the CRC of record {position} is wrong")
-    content = b"".join(record[:-CRC_BYTES] for record in records)
-    return np.frombuffer(content, self.content)
+    array = np.frombuffer(b"".join(records), self.record)
+    for i, record in enumerate(records):
+      if crc(record) != array["crc"][i]:
+        raise _damaged(path, f"the CRC of record {positions[i]} is wrong")
+    return array
 
 
 def _reader(path):

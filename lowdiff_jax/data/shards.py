@@ -9,7 +9,6 @@ import dataclasses
 import hashlib
 import json
 import os
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
 
-from lowdiff_jax.data.latents import CRC_BYTES, content_type
+from lowdiff_jax.data.latents import crc, record_type
 from lowdiff_jax.interfaces import UserError
 
 
@@ -78,16 +77,14 @@ class Shard:
       writer = ArrayRecordWriter(str(partial), "group_size:1,uncompressed")
     for latents, labels in encoded:
       shapes = [latent.shape[1:] for latent in latents]
-      records = np.empty(len(labels), content_type(shapes))
-      for field, value in zip(
-        records.dtype.names, [*latents, labels], strict=True
-      ):
+      records = np.zeros(len(labels), record_type(shapes))
+      fields = records.dtype.names[:-1]
+      for field, value in zip(fields, [*latents, labels], strict=True):
         records[field] = value
       with self._or_error():
         for record in records:
-          content = record.tobytes()
-          crc = zlib.crc32(content).to_bytes(CRC_BYTES, "little")
-          writer.write(content + crc)
+          record["crc"] = crc(record.tobytes())
+          writer.write(record.tobytes())
       top = latents[-1].astype(np.float64)
       sums += np.stack([top.sum((0, 1, 2)), np.square(top).sum((0, 1, 2))])
     with self._or_error():

@@ -78,9 +78,10 @@ def open_archive(path: Path, scan: Callable[[Path], np.ndarray]) -> Archive:
     entries = scan(path)
     try:
       # Renamed when it is whole: other processes may be reading.
-      with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        np.savez_compressed(file, stamp=stamp, entries=entries)
-      os.replace(file.name, kept)
+      with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        whole = Path(folder) / kept.name
+        np.savez_compressed(whole, stamp=stamp, entries=entries)
+        whole.replace(kept)
     except OSError as error:
       logging.warning("cannot keep %s (%s)", kept, error.strerror)
   return Archive(path, entries, os.open(path, os.O_RDONLY))
