@@ -96,25 +96,25 @@ def _settings(splits, provenance, flip, shard_images):
 def _claim(folder, settings, process_index):
   """Writes the settings of a new folder, or compares those of an old one."""
   path = folder / SETTINGS
-  if path.exists():
-    try:
-      there = json.loads(path.read_text())
-    except ValueError:
-      raise UserError(
-        f"{path} is damaged: remove {folder}, or choose another folder"
-      ) from None
-    if difference := _difference("", there, settings):
-      field, old, new = difference
-      raise UserError(
-        f"the latents in {folder} were encoded with {field} = {old}, now it is "
-        f"{new}: choose another folder, or remove this one"
-      )
-  elif process_index == 0:
-    try:
-      folder.mkdir(parents=True, exist_ok=True)
-      write_json(path, settings)
-    except OSError as error:
-      raise UserError(f"cannot write to {folder} ({error.strerror})") from error
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+      if process_index == 0:
+        write_json(path, settings)
+      return
+    there = json.loads(path.read_text())
+  except OSError as error:
+    raise UserError(f"cannot write to {folder} ({error.strerror})") from error
+  except ValueError:
+    raise UserError(
+      f"{path} is damaged: remove {folder}, or choose another folder"
+    ) from None
+  if difference := _difference("", there, settings):
+    field, old, new = difference
+    raise UserError(
+      f"the latents in {folder} were encoded with {field} = {old}, now it is "
+      f"{new}: choose another folder, or remove this one"
+    )
 
 
 def _difference(field, old, new):

@@ -51,11 +51,6 @@ def open_tfds(
       return imagenet.open_imagenet(manual, resolution, crop)
   _prepare(builder, name)
   features = builder.info.features
-  if "image" not in features:
-    raise UserError(
-      f"config.data.source = 'tfds:{name}': the set has no feature 'image', "
-      f"only {', '.join(features)}"
-    )
   names = ()
   if isinstance(dict(features).get("label"), tfds.features.ClassLabel):
     names = tuple(features["label"].names)
@@ -77,11 +72,6 @@ def open_tfds(
     return Images(spec, names, len(picks), decode)
 
   splits = builder.info.splits
-  if "train" not in splits:
-    raise UserError(
-      f"config.data.source = 'tfds:{name}': the set has no split 'train', only "
-      f"{', '.join(splits)}"
-    )
   undecoded = {"image": tfds.decode.SkipDecoding()}
   train = builder.as_data_source("train", decoders=undecoded)
   # ImageNet's test split has no labels.
@@ -117,7 +107,7 @@ def _formats(builder):
 
 
 def _prepare(builder, name):
-  """Prepares a set, if it is not, as array_record."""
+  """Prepares a set, if it is not; UserError if it is of no use."""
   if not builder.is_prepared():
     tfds.disable_progress_bar()
     try:
@@ -139,4 +129,14 @@ def _prepare(builder, name):
       f"config.data.source = 'tfds:{name}': it is prepared as "
       f"{' and '.join(formats)} in {builder.data_dir}; prepare it as "
       "array_record, or choose another --config.data.dir"
+    )
+  if "image" not in builder.info.features:
+    raise UserError(
+      f"config.data.source = 'tfds:{name}': the set has no feature 'image', "
+      f"only {', '.join(builder.info.features)}"
+    )
+  if "train" not in builder.info.splits:
+    raise UserError(
+      f"config.data.source = 'tfds:{name}': the set has no split 'train', only "
+      f"{', '.join(builder.info.splits)}"
     )

@@ -5,6 +5,7 @@ import tarfile
 
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 from PIL import Image
 
 from lowdiff_jax.data import imagenet, images
@@ -99,6 +100,42 @@ def test_tars_give_the_pictures_that_are_in_them(manual):
   np.testing.assert_array_equal(
     batch.image, [pixels(VALIDATION[name]) for name in sorted(VALIDATION)]
   )
+
+
+with tfds.core.registered.skip_registration():  # TFDS has one of this name.
+
+  class Imagenet2012(tfds.core.GeneratorBasedBuilder):
+    """What TFDS makes of the tars, by its own names; two pictures a split."""
+
+    VERSION = tfds.core.Version("5.1.0")
+
+    def _info(self):
+      features = {
+        "image": tfds.features.Image(),
+        "label": tfds.features.ClassLabel(num_classes=1000),
+      }
+      features = tfds.features.FeaturesDict(features)
+      return tfds.core.DatasetInfo(builder=self, features=features)
+
+    def _split_generators(self, dl_manager):
+      del dl_manager
+      labels = {"train": 388, "validation": 7, "test": -1}
+      return {k: self._generate_examples(v) for k, v in labels.items()}
+
+    def _generate_examples(self, label):
+      for i in range(2):
+        yield i, {"image": Image.new("RGB", (6, 7)), "label": label}
+
+
+def test_a_prepared_set_is_read_instead(manual):
+  """Even without tars; its test split has no labels."""
+  builder = Imagenet2012(data_dir=manual.parents[1])
+  builder.download_and_prepare(file_format="array_record")
+  (manual / imagenet.TRAIN).unlink()
+  train, test = open_set(manual)
+  assert train.batch.label.tolist() == [388, 388]
+  assert test.batch.label.tolist() == [7, 7]
+  assert test.batch.image.shape == (2, 8, 8, 3)
 
 
 def test_an_index_is_used_as_long_as_the_tar_is_the_same(manual, capsys):
