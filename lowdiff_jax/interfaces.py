@@ -129,7 +129,7 @@ class ImageSource(Protocol):
   def __len__(self) -> int: ...
 
   def read(self, indices: Sequence[int]) -> Batch:
-    """Returns the images [N,H,W,C] uint8 and labels [N] int32 of indices."""
+    """Returns the images or latents and the labels of indices."""
 
 
 # Names to numbers; a name's slashes group it, as in "loss/8x8".

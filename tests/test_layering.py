@@ -28,6 +28,7 @@ HOMES = {
   "optax": {"train", "build/training.py", "build/experiment.py"},
   "ml_collections": {"build", "modes", "main.py"},
   "grain": {"data"},
+  "array_record": {"data"},
   "tensorflow_datasets": {"data"},
   "sklearn": {"data", "evaluate"},
   "absl": {"data", "train", "main.py"},

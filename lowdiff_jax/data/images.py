@@ -2,17 +2,19 @@
 
 An image must be a square of at least the model's resolution; a larger one is
 shrunk by averaging areas. With crop="center" its middle square is taken first.
+With crop="adm" it is shrunk and cropped as ADM does it, the custom of ImageNet.
 """
 
 import dataclasses
 from collections.abc import Callable, Sequence
 
+import jax
 import numpy as np
 from PIL import Image
 
-from lowdiff_jax.interfaces import Batch, ImageSpec, UserError
+from lowdiff_jax.interfaces import Batch, ImageSource, ImageSpec, UserError
 
-CROPS = ("none", "center")
+CROPS = ("none", "center", "adm")
 # Splits that take less than this are decoded once and held in memory.
 MEMORY_LIMIT = 2 << 30
 
@@ -44,7 +46,7 @@ class Images:
 
 @dataclasses.dataclass(frozen=True)
 class ImagesInMemory:
-  """One split as arrays; an `interfaces.ImageSource`."""
+  """One split of images or latents as arrays; an `interfaces.ImageSource`."""
 
   spec: ImageSpec
   class_names: tuple[str, ...]
@@ -55,20 +57,25 @@ class ImagesInMemory:
 
   def read(self, indices: Sequence[int]) -> Batch:
     """The images and labels of `indices`."""
-    return Batch(self.batch.image[indices], self.batch.label[indices])
+    return jax.tree.map(lambda array: array[indices], self.batch)
 
 
-def in_memory(images: Images) -> Images | ImagesInMemory:
-  """Decodes a split that takes less than `MEMORY_LIMIT`, once."""
-  side, channels = images.spec.resolution, images.spec.channels
-  if len(images) * side * side * channels > MEMORY_LIMIT:
-    return images
-  batch = images.read(range(len(images)))
-  return ImagesInMemory(images.spec, images.class_names, batch)
+def in_memory(source: ImageSource) -> ImageSource:
+  """Reads a split that takes less than `MEMORY_LIMIT`, once."""
+  one = jax.tree.leaves(source.read([0]))
+  if len(source) * sum(array.nbytes for array in one) > MEMORY_LIMIT:
+    return source
+  batch = source.read(range(len(source)))
+  return ImagesInMemory(source.spec, source.class_names, batch)
 
 
 def fit(
-  image: Image.Image, resolution: int, crop: str, name: str
+  image: Image.Image,
+  resolution: int,
+  crop: str,
+  name: str,
+  *,
+  enlarge: bool = False,
 ) -> Image.Image:
   """The image as a square of side `resolution`.
 
@@ -77,20 +84,24 @@ def fit(
     resolution: the side.
     crop: one of `CROPS`.
     name: of the image, for the error.
+    enlarge: a smaller image is no mistake if it is cropped as ADM does it.
 
   Returns:
-    The middle square (or the whole, if it is square), shrunk by area averages.
+    The middle square (or the whole, if it is square), shrunk by area averages,
+    or as `adm_crop` does it.
 
   Raises:
     UserError: the image is too small, or not square and not to be cropped.
   """
   width, height = image.size
   side = min(width, height)
-  if side < resolution:
+  if side < resolution and not (enlarge and crop == "adm"):
     raise UserError(
       f"{name} is {width}x{height}, smaller than the model's "
       f"{resolution}x{resolution}: remove it, or lower the config's resolutions"
     )
+  if crop == "adm":
+    return adm_crop(image, resolution)
   if width != height:
     if crop == "none":
       raise UserError(
@@ -102,6 +113,29 @@ def fit(
   if side == resolution:
     return image
   return image.resize((resolution, resolution), Image.Resampling.BOX)
+
+
+def adm_crop(image: Image.Image, resolution: int) -> Image.Image:
+  """The middle of a picture as ADM (arXiv 2105.05233) prepares ImageNet.
+
+  It is halved by area averages while its shorter side is at least twice the
+  resolution, brought to that side by a bicubic filter, and cropped.
+
+  Args:
+    image: a picture; one that is smaller is enlarged.
+    resolution: the side.
+
+  Returns:
+    A square of side `resolution`.
+  """
+  while min(image.size) >= 2 * resolution:
+    half = tuple(side // 2 for side in image.size)
+    image = image.resize(half, Image.Resampling.BOX)
+  scale = resolution / min(image.size)
+  size = tuple(round(side * scale) for side in image.size)
+  image = image.resize(size, Image.Resampling.BICUBIC)
+  left, top = ((side - resolution) // 2 for side in image.size)
+  return image.crop((left, top, left + resolution, top + resolution))
 
 
 def hold_out(count: int, part: float) -> tuple[list[int], list[int]]:

@@ -5,26 +5,36 @@ Sets are prepared as array_record: random access, and no TensorFlow needed.
 
 import functools
 import io
+from pathlib import Path
 
 import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
 from PIL import Image
 
+from lowdiff_jax.data import imagenet
 from lowdiff_jax.data.cifar10 import Cifar10
 from lowdiff_jax.data.digits import Digits
 from lowdiff_jax.data.ffhq64 import Ffhq64
+from lowdiff_jax.data.shapes import Shapes
 from lowdiff_jax.data.images import Images, fit, hold_out
 from lowdiff_jax.interfaces import NO_LABEL, ImageSpec, UserError
 
 # Our own; all others are TFDS's.
-BUILDERS = {"cifar10": Cifar10, "digits": Digits, "ffhq64": Ffhq64}
+BUILDERS = {
+  "cifar10": Cifar10,
+  "digits": Digits,
+  "ffhq64": Ffhq64,
+  "shapes": Shapes,
+}
 
 
 def open_tfds(
   name: str, resolution: int, crop: str, data_dir: str, part: float
 ) -> tuple[Images, Images]:
   """Train and held-out images of a set, which is prepared if it is not yet.
+
+  ImageNet is not: its tars are read as they are.
 
   Args:
     name: of the set.
@@ -39,13 +49,14 @@ def open_tfds(
   Raises:
     UserError: the set is unknown, not to be had, or has no images to train on.
   """
-  builder = _prepare(name, data_dir)
+  builder = _builder(name, data_dir)
+  is_imagenet = builder.name == imagenet.NAME
+  if is_imagenet and "array_record" not in _formats(builder):
+    manual = Path(builder.data_dir).parents[1] / "downloads" / "manual"
+    if imagenet.has_tars(manual) or not builder.is_prepared():
+      return imagenet.open_imagenet(manual, resolution, crop)
+  _prepare(builder, name)
   features = builder.info.features
-  if "image" not in features:
-    raise UserError(
-      f"config.data.source = 'tfds:{name}': the set has no feature 'image', "
-      f"only {', '.join(features)}"
-    )
   names = ()
   if isinstance(dict(features).get("label"), tfds.features.ClassLabel):
     names = tuple(features["label"].names)
@@ -57,7 +68,8 @@ def open_tfds(
       record = records[picks[i]]
       picture = Image.open(io.BytesIO(record["image"]))
       picture = picture.convert("L" if channels == 1 else "RGB")
-      picture = fit(picture, resolution, crop, f"tfds:{name}: image {picks[i]}")
+      where = f"tfds:{name}: image {picks[i]}"
+      picture = fit(picture, resolution, crop, where, enlarge=is_imagenet)
       label = record["label"] if names else NO_LABEL
       return np.asarray(picture).reshape(
         resolution, resolution, channels
@@ -66,28 +78,24 @@ def open_tfds(
     return Images(spec, names, len(picks), decode)
 
   splits = builder.info.splits
-  if "train" not in splits:
-    raise UserError(
-      f"config.data.source = 'tfds:{name}': the set has no split 'train', only "
-      f"{', '.join(splits)}"
-    )
   undecoded = {"image": tfds.decode.SkipDecoding()}
   train = builder.as_data_source("train", decoders=undecoded)
-  for held_out in ("test", "validation"):
+  # ImageNet's test split has no labels.
+  for held_out in ("validation",) if is_imagenet else ("test", "validation"):
     if held_out in splits:
       test = builder.as_data_source(held_out, decoders=undecoded)
       return images(train, range(len(train))), images(test, range(len(test)))
   return tuple(images(train, picks) for picks in hold_out(len(train), part))
 
 
-def _prepare(name, data_dir):
-  """The builder of a set that is ready to be read."""
+def _builder(name, data_dir):
+  """The builder of a set, prepared or not."""
   verbosity = logging.get_verbosity()
   # That a set is not yet prepared is no reason to warn.
   logging.set_verbosity(logging.ERROR)
   try:
     kind = BUILDERS.get(name, functools.partial(tfds.builder, name))
-    builder = kind(data_dir=data_dir or None)
+    return kind(data_dir=data_dir or None)
   except tfds.core.DatasetNotFoundError:
     raise UserError(
       f"config.data.source = 'tfds:{name}': TFDS knows no set of that name; "
@@ -95,6 +103,17 @@ def _prepare(name, data_dir):
     ) from None
   finally:
     logging.set_verbosity(verbosity)
+
+
+def _formats(builder):
+  """The file formats in which a set is prepared, if it is."""
+  if not builder.is_prepared():
+    return []
+  return sorted(f.value for f in builder.info.available_file_formats())
+
+
+def _prepare(builder, name):
+  """Prepares a set, if it is not; UserError if it is of no use."""
   if not builder.is_prepared():
     tfds.disable_progress_bar()
     try:
@@ -110,11 +129,20 @@ def _prepare(name, data_dir):
           f"{builder.data_dir} ({type(error).__name__}: {reason}); prepare it "
           "where there is a network and set --config.data.dir"
         ) from error
-  formats = sorted(f.value for f in builder.info.available_file_formats())
+  formats = _formats(builder)
   if "array_record" not in formats:
     raise UserError(
       f"config.data.source = 'tfds:{name}': it is prepared as "
       f"{' and '.join(formats)} in {builder.data_dir}; prepare it as "
       "array_record, or choose another --config.data.dir"
     )
-  return builder
+  if "image" not in builder.info.features:
+    raise UserError(
+      f"config.data.source = 'tfds:{name}': the set has no feature 'image', "
+      f"only {', '.join(builder.info.features)}"
+    )
+  if "train" not in builder.info.splits:
+    raise UserError(
+      f"config.data.source = 'tfds:{name}': the set has no split 'train', only "
+      f"{', '.join(builder.info.splits)}"
+    )
