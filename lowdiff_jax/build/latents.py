@@ -12,9 +12,9 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from lowdiff_jax.data import latents, source
+from lowdiff_jax.data.encode import write_latents
 from lowdiff_jax.data.latents import LatentInfo
 from lowdiff_jax.data.tfds_set import data_folder
-from lowdiff_jax.data.encode import write_latents
 from lowdiff_jax.evaluate import codec
 from lowdiff_jax.interfaces import Codec, ImageSource, ImageSpec, UserError
 from lowdiff_jax.models import autoencoder, pretrained, taef2

@@ -16,8 +16,8 @@ from lowdiff_jax.data import imagenet
 from lowdiff_jax.data.cifar10 import Cifar10
 from lowdiff_jax.data.digits import Digits
 from lowdiff_jax.data.ffhq64 import Ffhq64
-from lowdiff_jax.data.shapes import Shapes
 from lowdiff_jax.data.images import Images, fit, hold_out
+from lowdiff_jax.data.shapes import Shapes
 from lowdiff_jax.interfaces import NO_LABEL, ImageSpec, UserError
 
 # Our own; all others are TFDS's.
@@ -86,6 +86,12 @@ def open_tfds(
       test = builder.as_data_source(held_out, decoders=undecoded)
       return images(train, range(len(train))), images(test, range(len(test)))
   return tuple(images(train, picks) for picks in hold_out(len(train), part))
+
+
+def data_folder(data_dir: str) -> Path:
+  """Where TFDS keeps its sets: `data_dir`, or its own default for ""."""
+  # <folder>/digits/<version>
+  return Path(_builder("digits", data_dir).data_dir).parents[1]
 
 
 def _builder(name, data_dir):
