@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lowdiff_jax.diffusion import noise, precondition, pyramid, sampler
+from lowdiff_jax.evaluate import verify_dit
 from lowdiff_jax.interfaces import Condition, UserError
 from lowdiff_jax.models import denoiser as unified
 from lowdiff_jax.models import pretrained, unet
@@ -58,7 +59,9 @@ def _edm(config, state, inputs):
   shapes = jax.eval_shape(
     lambda: unified.init_params(denoiser, jax.random.key(0), 3)
   )
-  params = _exactly(shapes, {"backbone": pretrained.unet_params(state)})
+  params = pretrained.exactly(
+    shapes, {"backbone": pretrained.unet_params(state)}
+  )
   label = inputs.get("labels")
   label = None if label is None else jnp.argmax(label, axis=1)
   augment = inputs.get("augment_labels")
@@ -89,6 +92,7 @@ def _edm(config, state, inputs):
 # What tells a network's config -> (config, state, inputs) -> output functions.
 _NETWORKS: dict[str, Callable[..., dict[str, Callable]]] = {
   "embedding_type": _edm,
+  "use_swiglu": verify_dit.outputs,
 }
 
 
@@ -158,14 +162,3 @@ def _named(file, prefix):
       array = array.transpose(0, 2, 3, 1) if array.ndim == 4 else array
       arrays[name.removeprefix(prefix)] = array
   return arrays
-
-
-def _exactly(shapes, loaded):
-  """`loaded`, once nothing is known to be missing, foreign or misshapen."""
-  zeros = jax.tree.map(lambda s: np.full(s.shape, np.nan, s.dtype), shapes)
-  params = pretrained.overlay(zeros, loaded)
-  for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-    if np.isnan(leaf).any():
-      name = jax.tree_util.keystr(path, simple=True, separator="/")
-      raise UserError(f"the file lacks (part of) the parameter {name}")
-  return params

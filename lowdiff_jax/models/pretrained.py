@@ -124,6 +124,27 @@ def overlay(params: dict[str, Any], loaded: dict[str, Any]) -> dict[str, Any]:
   return jax.tree_util.tree_map_with_path(place, params)
 
 
+def exactly(shapes: Any, loaded: dict[str, Any]) -> dict[str, Any]:
+  """`loaded`, once nothing is known to be missing, foreign or misshapen.
+
+  Args:
+    shapes: of the network's parameters (`jax.eval_shape`).
+    loaded: what should be all of them.
+
+  Returns:
+    The tree of `shapes`.
+
+  Raises:
+    UserError: a parameter that is lacking, that has no place, or another shape.
+  """
+  unknown = jax.tree.map(lambda s: np.full(s.shape, np.nan, s.dtype), shapes)
+  params = overlay(unknown, loaded)
+  for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+    if np.isnan(leaf).any():
+      raise UserError(f"the file lacks (part of) the parameter {_name(path)}")
+  return params
+
+
 def count(params: dict[str, Any]) -> int:
   """Trainable numbers: all but the fixed frequencies of a Fourier embedding."""
   leaves = jax.tree_util.tree_leaves_with_path(params)

@@ -1,0 +1,174 @@
+"""LightningDiT (arXiv 2501.01423): a diffusion transformer for latents.
+
+DiT with adaLN-Zero (arXiv 2212.09748), its layers those of language models:
+RMSNorm (arXiv 1910.07467), SwiGLU (arXiv 2002.05202), rotary positions (arXiv
+2104.09864). Modules carry the published names; what is per layer is stacked.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from lowdiff_jax.interfaces import NO_LABEL, Array, UserError
+from lowdiff_jax.models import dit_blocks, layers, position
+
+# (depth, hidden size, heads)
+SIZES = {"B": (12, 768, 12), "L": (24, 1024, 16), "XL": (28, 1152, 16)}
+POSITIONS = ("integer", "stretched")
+# What the backward pass finds stored of a block; all else it computes again.
+REMAT = {
+  "none": jax.checkpoint_policies.everything_saveable,
+  "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+  "full": jax.checkpoint_policies.nothing_saveable,
+}
+
+
+class LightningDiT(nn.Module):
+  """A transformer over patches that takes any grid up to its largest.
+
+  Attributes:
+    out_channels: of the output.
+    hidden_size: width of a token, a multiple of 4 heads.
+    depth: blocks.
+    num_heads: attention heads.
+    input_size: side of the largest grid, in tokens.
+    patch_size: side of a token, in pixels.
+    mlp_ratio: the SwiGLU has 2/3 mlp_ratio hidden_size features.
+    num_classes: 0 without labels.
+    qk_norm: whether queries and keys are normalised.
+    positions: of token i in a smaller grid: "integer": i; "stretched":
+      i input_size / side, so that all grids cover the same extent.
+    position_table: of these positions and the width, what is added to tokens.
+    condition_channels: trailing input channels whose weights start at zero.
+    remat: what is computed again in the backward pass rather than stored:
+      "none"; "dots": all but the products with weights; "full": all of a block.
+    dtype: of the tokens' matrix products and attention; parameters, residual
+      stream, norms, softmax and what is per image (time, class, modulation)
+      are float32.
+  """
+
+  out_channels: int
+  hidden_size: int
+  depth: int
+  num_heads: int
+  input_size: int
+  patch_size: int = 1
+  mlp_ratio: float = 4.0
+  num_classes: int = 0
+  qk_norm: bool = False
+  positions: str = "integer"
+  position_table: Callable = position.sincos_table
+  condition_channels: int = 0
+  remat: str = "none"
+  dtype: Any = jnp.float32
+
+  @property
+  def embedding_dim(self) -> int:
+    """Size of the time embedding, to which a stage embedding is added."""
+    return self.hidden_size
+
+  @nn.compact
+  def __call__(
+    self,
+    x: Array,
+    c_noise: Array,
+    label: Array | None = None,
+    stage: Array | None = None,
+    *,
+    augment: None = None,
+    train: bool = False,
+  ) -> Array:
+    """The velocity F(x; c_noise), from noise to data.
+
+    Args:
+      x: [B,H,H,C + condition_channels] scaled noisy image, condition last.
+      c_noise: [B] time, 0 for noise and 1 for data; see `precondition.flow`.
+      label: [B] classes or `NO_LABEL`; needed if the network has classes.
+      stage: [B, embedding_dim] added to the time embedding.
+      augment: None; no augmentation labels are known.
+      train: of no effect: there is no dropout.
+
+    Returns:
+      [B,H,H,out_channels] float32.
+
+    Raises:
+      UserError: augmentation labels.
+    """
+    del train
+    if augment is not None:
+      raise UserError("a DiT takes no augmentation labels; set augment to 0")
+    batch, side = x.shape[0], x.shape[1] // self.patch_size
+    positions = self._positions(side)
+    x = self._embed_patches(x).reshape(batch, side**2, self.hidden_size)
+    x = x + self.position_table(positions, self.hidden_size)
+    emb = self._embed_image(c_noise, label, stage)
+    head_dim = self.hidden_size // self.num_heads
+    rotation = position.rotary_table(positions, head_dim)
+    x, _ = self._blocks()(x, emb, rotation)
+    p, c = self.patch_size, self.out_channels
+    head = dit_blocks.FinalLayer(
+      p * p * c, dtype=self.dtype, name="final_layer"
+    )
+    x = head(x, emb).reshape(batch, side, side, p, p, c)
+    return x.swapaxes(2, 3).reshape(batch, side * p, side * p, c)
+
+  def _positions(self, side):
+    stretch = self.input_size / side if self.positions == "stretched" else 1
+    return np.arange(side) * stretch
+
+  def _embed_patches(self, x):
+    patch = (self.patch_size, self.patch_size)
+    # A linear layer on flattened patches, and initialised as one.
+    init = nn.initializers.variance_scaling(
+      1.0, "fan_avg", "uniform", in_axis=(0, 1, 2)
+    )
+    init = layers.zero_tail(init, self.condition_channels)
+    conv = nn.Conv(
+      self.hidden_size,
+      patch,
+      patch,
+      kernel_init=init,
+      dtype=self.dtype,
+      name="x_embedder",
+    )
+    return conv(x).astype(jnp.float32)
+
+  def _embed_image(self, c_noise, label, stage):
+    """silu(time + class + stage), [B,1,hidden_size], that all blocks see."""
+    emb = dit_blocks.TimeEmbedding(self.hidden_size, name="t_embedder")(c_noise)
+    if self.num_classes:
+      row = jnp.where(label == NO_LABEL, self.num_classes, label)
+      table = nn.Embed(
+        self.num_classes + 1,
+        self.hidden_size,
+        embedding_init=nn.initializers.normal(0.02),
+        name="y_embedder",
+      )
+      emb += table(row)
+    if stage is not None:
+      emb += stage
+    return jax.nn.silu(emb)[:, None]
+
+  def _blocks(self):
+    """All blocks as one that is compiled once, its parameters stacked."""
+    block = nn.remat(
+      dit_blocks.Block, policy=REMAT[self.remat], prevent_cse=False
+    )
+    stack = nn.scan(
+      block,
+      variable_axes={"params": 0},
+      split_rngs={"params": True},
+      in_axes=nn.broadcast,
+      length=self.depth,
+    )
+    return stack(
+      self.num_heads,
+      int(2 / 3 * int(self.mlp_ratio * self.hidden_size)),
+      self.qk_norm,
+      self.dtype,
+      name="blocks",
+    )
