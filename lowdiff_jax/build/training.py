@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from lowdiff_jax.data.augment import NUM_LABELS
 from lowdiff_jax.diffusion import loss, precondition
 from lowdiff_jax.interfaces import Array, ImageSpec
-from lowdiff_jax.models import denoiser, dit, pretrained, unet
+from lowdiff_jax.models import denoiser, dit, pretrained, pretrained_dit, unet
 from lowdiff_jax.train import optimizer
 
 
@@ -100,7 +100,8 @@ def pretrained_params(
   """
   state = pretrained.read_state(Path(config.model.init_from).expanduser())
   if config.model.backbone == "dit":
-    loaded = pretrained.dit_params(state)
+    side = config.stages.resolutions[-1]
+    loaded = pretrained_dit.dit_params(state, side)
     return pretrained.overlay(params, {"backbone": loaded})
   loaded = pretrained.unet_params(state)
   # Without augmentation its labels are zero, and what maps them of no effect.
