@@ -1,37 +1,24 @@
 """From a config to latents: the autoencoder, their data set, the codec."""
 
-import functools
-import hashlib
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from lowdiff_jax.build.autoencoder import load_autoencoder, make_autoencoder
 from lowdiff_jax.data import latents, source
 from lowdiff_jax.data.encode import write_latents
 from lowdiff_jax.data.latents import LatentInfo
 from lowdiff_jax.data.tfds_set import data_folder
 from lowdiff_jax.evaluate import codec
 from lowdiff_jax.interfaces import Codec, ImageSource, ImageSpec, UserError
-from lowdiff_jax.models import autoencoder, pretrained, taef2
+from lowdiff_jax.models import pretrained
 from lowdiff_jax.train import sharding
 
-# As `autoencoder.weights`: not trained at all.
-RANDOM = "random"
 # What training must know to be right; the rest says where latents came from.
 MATTERS = ("autoencoder", "resolution", "pyramid")
-
-
-class Loaded(NamedTuple):
-  """An autoencoder, its parameters, and the sha256 of its file."""
-
-  module: Any
-  params: Any
-  sha256: str
 
 
 def open_latents(
@@ -118,66 +105,6 @@ def latents_folder(config: ConfigDict) -> Path:
 def picture_side(config: ConfigDict) -> int:
   """Of the pictures that are encoded, in pixels."""
   return config.stages.resolutions[-1] * make_autoencoder(config).factor
-
-
-def make_autoencoder(config: ConfigDict) -> Any:
-  """The Flax module that config.autoencoder describes."""
-  section = config.autoencoder
-  if section.kind == "taef2":
-    return taef2.TAEF2()
-  return autoencoder.KLAutoencoder(
-    channels=section.channels,
-    channel_mult=section.channel_mult,
-    num_blocks=section.num_blocks,
-    attn_resolutions=section.attn_resolutions,
-    latent_channels=section.latent_channels,
-    resolution=section.resolution,
-    dtype=jnp.dtype(section.dtype),
-  )
-
-
-def load_autoencoder(config: ConfigDict) -> Loaded:
-  """The autoencoder with the weights of config.autoencoder.weights.
-
-  Args:
-    config: the config.
-
-  Returns:
-    All of it.
-
-  Raises:
-    UserError: there is no such file, or it is of another network.
-  """
-  section = config.autoencoder
-  path = Path(section.weights).expanduser()
-  if section.weights != RANDOM and not path.exists():
-    raise UserError(
-      f"config.autoencoder.weights: there is no {path}; get it from where the "
-      "README says"
-    )
-  return _load(make_autoencoder(config), section.kind, section.weights)
-
-
-@functools.lru_cache(maxsize=1)
-def _load(module, kind, weights):
-  if weights == RANDOM:
-    image = jnp.zeros((1, 8 * module.factor, 8 * module.factor, 3))
-    params = jax.jit(module.init)(jax.random.key(0), image)["params"]
-    digest = hashlib.sha256()
-    for leaf in jax.tree.leaves(jax.device_get(params)):
-      digest.update(leaf.tobytes())
-    return Loaded(module, params, digest.hexdigest())
-  path = Path(weights).expanduser()
-  state = pretrained.read_state(path)
-  convert = {
-    "ldm": pretrained.autoencoder_params,
-    "taef2": pretrained.taef2_params,
-  }
-  params = jax.tree.map(jnp.asarray, convert[kind](state))
-  sha256 = pretrained.file_hash(path)
-  if jax.process_index() == 0:
-    print(f"autoencoder {path}, sha256 {sha256}")
-  return Loaded(module, params, sha256)
 
 
 def make_codec(

@@ -10,12 +10,26 @@ import jax.numpy as jnp
 from lowdiff_jax.diffusion import pyramid
 from lowdiff_jax.interfaces import Array, UserError
 
-# EDM (arXiv 2206.00364, table 1).
-P_MEAN, P_STD, SIGMA_MAX = -1.2, 1.2, 80.0
 # A handoff starts at this multiple of the residual.
 HANDOFF = 8.0
 # The std of rounding to 8 bits, in [-1, 1].
 ROUNDING = 2 / 255 / math.sqrt(12)
+
+
+class Reference(NamedTuple):
+  """The noise of a single-resolution model, by the fields of a config."""
+
+  p_mean: float
+  p_std: float
+  sigma_max: float
+
+
+REFERENCES = {
+  # arXiv 2206.00364, table 1.
+  "edm": Reference(-1.2, 1.2, 80.0),
+  # Logit-normal times (arXiv 2501.01423), and as good as nothing but noise.
+  "flow": Reference(0.0, 1.0, 1e4),
+}
 
 
 class Scale(NamedTuple):
@@ -67,12 +81,16 @@ def mean_squares(
   return squares(images), squares(residuals)
 
 
-def propose(scales: Sequence[Scale], starts: Sequence[str]) -> list[Settings]:
-  """EDM's noise at the top resolution, and what follows n halvings below it.
+def propose(
+  scales: Sequence[Scale],
+  starts: Sequence[str],
+  reference: Reference = REFERENCES["edm"],
+) -> list[Settings]:
+  """The reference at the top resolution, and what follows n halvings below it.
 
-    P_std     = 1.2
-    P_mean    = -1.2, but for k > 0 at most ln(residual) + P_std
-    sigma_max = 8 residual after a handoff, else 80 / 2^n
+    P_std     = the reference's
+    P_mean    = the reference's, but for k > 0 at most ln(residual) + P_std
+    sigma_max = 8 residual after a handoff, else the reference's / 2^n
 
   The mean of 2x2 pixels halves the std of independent noise, so half the noise
   is the same information at half the resolution: this is exact for sigma_max,
@@ -82,14 +100,16 @@ def propose(scales: Sequence[Scale], starts: Sequence[str]) -> list[Settings]:
 
   A stage k > 0 is told everything but the residual. Far above sigma = residual
   the noisy image tells it nothing more, so detail is decided around that level,
-  and training must cover it: EDM's P_mean stays if it is at most P_std above
-  that level (CIFAR-10: 0.7 P_std at 32x32, 0.5 at 16x16). A handoff is wrong by
-  1/8 of the noise it starts with, and training wastes little on levels above
-  its start: at least Phi((ln 8 - P_std) / P_std) = 77 % of them are below.
+  and training must cover it: P_mean stays if it is at most P_std above that
+  level (EDM's on CIFAR-10: 0.7 P_std at 32x32, 0.5 at 16x16). A handoff is wrong
+  by 1/8 of the noise it starts with, and training wastes little on levels above
+  its start: at least Phi((ln 8 - P_std) / P_std) of them, 77 % for EDM's P_std,
+  are below.
 
   Args:
     scales: of each stage, the lowest resolution first.
     starts: of each stage, from `cascade.STARTS`.
+    reference: of the preconditioning.
 
   Returns:
     The settings of each stage, sigma_data to 2 digits and the others to 3.
@@ -100,8 +120,8 @@ def propose(scales: Sequence[Scale], starts: Sequence[str]) -> list[Settings]:
   proposals = []
   for k, (scale, start) in enumerate(zip(scales, starts, strict=True)):
     halvings = len(scales) - 1 - k
-    p_mean = P_MEAN
-    sigma_max = SIGMA_MAX / 2**halvings
+    p_mean = reference.p_mean
+    sigma_max = reference.sigma_max / 2**halvings
     if k:
       if scale.residual < ROUNDING:
         raise UserError(
@@ -109,14 +129,14 @@ def propose(scales: Sequence[Scale], starts: Sequence[str]) -> list[Settings]:
           f"{scale.resolution} pixels that they do not at "
           f"{scales[k - 1].resolution}; leave the higher resolution out"
         )
-      p_mean = min(p_mean, math.log(scale.residual) + P_STD)
+      p_mean = min(p_mean, math.log(scale.residual) + reference.p_std)
       if start == "handoff":
         sigma_max = HANDOFF * scale.residual
     proposals.append(
       Settings(
         _digits(scale.sigma_data, 2),
         _digits(p_mean, 3),
-        P_STD,
+        reference.p_std,
         _digits(sigma_max, 3),
       )
     )

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from lowdiff_jax import build
 from lowdiff_jax.diffusion import pyramid
-from lowdiff_jax.diffusion.settings import Scale, Settings, propose
+from lowdiff_jax.diffusion.settings import REFERENCES, Scale, Settings, propose
 from lowdiff_jax.evaluate.measure import measure
 
 # Where a config keeps what is proposed.
@@ -33,12 +33,14 @@ def run(config: ConfigDict, workdir: Path) -> None:
     upsample=functools.partial(pyramid.upsample, method=section.upsample),
     batch_size=max(section.images),
   )
-  proposals = propose(scales, config.sampling.start)
+  reference = REFERENCES[config.model.precondition]
+  proposals = propose(scales, config.sampling.start, reference)
   overrides = {
     f"config.{SECTIONS[name]}.{name}": values
     for name, values in zip(
       Settings._fields, zip(*proposals, strict=True), strict=True
     )
+    if name in config[SECTIONS[name]]  # A flow has no sigma_data.
   }
   if jax.process_index() != 0:
     return

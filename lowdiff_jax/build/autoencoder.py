@@ -1,0 +1,84 @@
+"""From a config to the autoencoder and its weights."""
+
+import functools
+import hashlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from lowdiff_jax.interfaces import Autoencoder, UserError
+from lowdiff_jax.models import autoencoder, pretrained, taef2
+
+# As `autoencoder.weights`: not trained at all.
+RANDOM = "random"
+
+
+class Loaded(NamedTuple):
+  """An autoencoder, its parameters, and the sha256 of its file."""
+
+  module: Autoencoder
+  params: Any
+  sha256: str
+
+
+def make_autoencoder(config: ConfigDict) -> Autoencoder:
+  """The Flax module that config.autoencoder describes."""
+  section = config.autoencoder
+  if section.kind == "taef2":
+    return taef2.TAEF2()
+  return autoencoder.KLAutoencoder(
+    channels=section.channels,
+    channel_mult=section.channel_mult,
+    num_blocks=section.num_blocks,
+    attn_resolutions=section.attn_resolutions,
+    latent_channels=section.latent_channels,
+    resolution=section.resolution,
+    dtype=jnp.dtype(section.dtype),
+  )
+
+
+def load_autoencoder(config: ConfigDict) -> Loaded:
+  """The autoencoder with the weights of config.autoencoder.weights.
+
+  Args:
+    config: the config.
+
+  Returns:
+    All of it.
+
+  Raises:
+    UserError: there is no such file, or it is of another network.
+  """
+  section = config.autoencoder
+  path = Path(section.weights).expanduser()
+  if section.weights != RANDOM and not path.exists():
+    raise UserError(
+      f"config.autoencoder.weights: there is no {path}; get it from where the "
+      "README says"
+    )
+  return _load(make_autoencoder(config), section.kind, section.weights)
+
+
+@functools.lru_cache(maxsize=1)
+def _load(module, kind, weights):
+  if weights == RANDOM:
+    image = jnp.zeros((1, 8 * module.factor, 8 * module.factor, 3))
+    params = jax.jit(module.init)(jax.random.key(0), image)["params"]
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(jax.device_get(params)):
+      digest.update(leaf.tobytes())
+    return Loaded(module, params, digest.hexdigest())
+  path = Path(weights).expanduser()
+  state = pretrained.read_state(path)
+  convert = {
+    "ldm": pretrained.autoencoder_params,
+    "taef2": pretrained.taef2_params,
+  }
+  params = jax.tree.map(jnp.asarray, convert[kind](state))
+  sha256 = pretrained.file_hash(path)
+  if jax.process_index() == 0:
+    print(f"autoencoder {path}, sha256 {sha256}")
+  return Loaded(module, params, sha256)
