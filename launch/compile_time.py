@@ -72,7 +72,7 @@ def _arguments():
 def _measure(args, depth):
   """Seconds of each part, and the bytes of temporary memory."""
   jax.clear_caches()
-  step, inputs = _step(args, depth)
+  step, inputs = training_step(args, depth)
   clock = [time.perf_counter()]
   traced = jax.jit(step, donate_argnums=0).trace(*inputs)
   clock.append(time.perf_counter())
@@ -84,7 +84,7 @@ def _measure(args, depth):
   return seconds, compiled.memory_analysis().temp_size_in_bytes
 
 
-def _step(args, depth):
+def training_step(args, depth):
   """The training step, and the shapes of what it takes."""
   _, hidden_size, num_heads = dit.SIZES[args.size]
   backbone = dit.LightningDiT(
