@@ -51,6 +51,7 @@ def outputs(
   state = dict(state)
   table = state.pop("pos_embed")[0]
   backbone = lightningdit(config).clone(position_table=lambda *_: table)
+  loaded = pretrained_dit.dit_params(state, backbone.input_size)
   denoiser = unified.UnifiedDenoiser(
     backbone,
     (config["input_size"],),
@@ -62,7 +63,6 @@ def outputs(
       denoiser, jax.random.key(0), config["in_channels"]
     )
   )
-  loaded = pretrained_dit.dit_params(state, backbone.input_size)
   params = pretrained.exactly(shapes, {"backbone": loaded})
   null, grid = config["num_classes"], config["sampler"]
   y, label = (

@@ -49,15 +49,23 @@ def dit_params(
       _place(params, *_translate(name, array))
   depth = 1 + max((max(stack) for stack in stacks.values()), default=-1)
   for name, stack in stacks.items():
-    missing = set(range(depth)) - stack.keys()
-    if missing:
-      raise UserError(
-        f"the file lacks the parameter blocks.{min(missing)}.{name}"
-      )
-    rows = [_translate(name, stack[i]) for i in range(depth)]
-    path = ["blocks", *rows[0][0]]
-    _place(params, path, np.stack([array for _, array in rows]))
+    paths, rows = zip(
+      *(_translate(name, _row(stack, i, name)) for i in range(depth)),
+      strict=True,
+    )
+    _place(params, ["blocks", *paths[0]], np.stack(rows))
   return params
+
+
+def _row(stack, index, name):
+  """A block's array, which has to be there and like those of the others."""
+  name = f"parameter blocks.{index}.{name}"
+  if index not in stack:
+    raise UserError(f"the file lacks the {name}")
+  shape, usual = stack[index].shape, stack[min(stack)].shape
+  if shape != usual:
+    raise UserError(f"{name} is {shape} in the file, and {usual} elsewhere")
+  return stack[index]
 
 
 def _translate(name, array):

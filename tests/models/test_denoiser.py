@@ -1,4 +1,4 @@
-"""The laws of the unified denoiser and its U-Net."""
+"""The laws of the unified denoiser and of its U-Net."""
 
 import collections
 import functools
@@ -11,7 +11,7 @@ import pytest
 from lowdiff_jax.diffusion import precondition, pyramid
 from lowdiff_jax.interfaces import NO_LABEL, Condition
 from lowdiff_jax.models import denoiser as unified
-from lowdiff_jax.models import layers, pretrained, unet
+from lowdiff_jax.models import dit, layers, pretrained, unet
 
 NCSNPP = {
   "embedding": "fourier",
@@ -19,25 +19,32 @@ NCSNPP = {
   "encoder": "residual",
   "taps": (1, 3, 3, 1),
 }
+UNET = functools.partial(
+  unet.UNet,
+  resolution=8,
+  model_channels=8,
+  channel_mult=(1, 2),
+  num_blocks=1,
+  attn_resolutions=(4,),
+  dropout=0.0,
+)
+DIT = functools.partial(
+  dit.LightningDiT, input_size=8, hidden_size=16, depth=2, num_heads=2
+)
 KINDS = {
-  "matched": {"entry": "matched"},
-  "whole": {"entry": "whole"},
-  "ncsnpp": {"entry": "matched", **NCSNPP},
+  "matched": functools.partial(UNET, entry="matched"),
+  "whole": functools.partial(UNET, entry="whole"),
+  "ncsnpp": functools.partial(UNET, **NCSNPP),
+  "dit": DIT,
 }
 
 
-def make(resolutions, kind="matched", dropout=0.0):
-  backbone = unet.UNet(
-    resolution=8,
+def make(resolutions, kind="matched", **fields):
+  backbone = KINDS[kind](
     out_channels=2,
-    model_channels=8,
-    channel_mult=(1, 2),
-    num_blocks=1,
-    attn_resolutions=(4,),
-    dropout=dropout,
     num_classes=3,
     condition_channels=2 if len(resolutions) > 1 else 0,
-    **KINDS[kind],
+    **fields,
   )
 
   def edm(sigma, resolution):
@@ -109,9 +116,10 @@ def test_entry_decides_which_levels_a_small_image_runs_through(entry, reaches):
   assert (outer > 0) == reaches and inner > 0
 
 
-def test_all_that_it_is_told_matters():
-  params = randomised(init((4, 8)))
-  denoise = unified.bind(make((4, 8)), params)
+@pytest.mark.parametrize("kind", ["matched", "dit"])
+def test_all_that_it_is_told_matters(kind):
+  params = randomised(init((4, 8), kind))
+  denoise = unified.bind(make((4, 8), kind), params)
   noisy, sigma, cond = inputs(8)
   before = denoise(noisy, sigma, cond)
   for changed in (
@@ -124,7 +132,7 @@ def test_all_that_it_is_told_matters():
     **params,
     "resolution_embedding": params["resolution_embedding"][::-1],
   }
-  after = unified.bind(make((4, 8)), swapped)(noisy, sigma, cond)
+  after = unified.bind(make((4, 8), kind), swapped)(noisy, sigma, cond)
   assert (jnp.abs(after - before) > 1e-4).any()
 
 
@@ -188,8 +196,9 @@ def operations(jaxpr):
   for eqn in jaxpr.eqns:
     yield eqn
     for inner in eqn.params.values():
-      if hasattr(inner, "jaxpr"):
-        yield from operations(inner.jaxpr)
+      inner = getattr(inner, "jaxpr", inner)
+      if hasattr(inner, "eqns"):
+        yield from operations(inner)
 
 
 @pytest.mark.parametrize(

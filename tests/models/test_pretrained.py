@@ -22,9 +22,12 @@ from tests.command_line import REPOSITORY
 
 GOLDEN = REPOSITORY / "tests" / "golden"
 DDPMPP, NCSNPP = GOLDEN / "edm_ddpmpp.npz", GOLDEN / "edm_ncsnpp.npz"
+LIGHTNINGDIT = GOLDEN / "lightningdit.npz"
 
 
-@pytest.mark.parametrize("path", [DDPMPP, NCSNPP], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+  "path", [DDPMPP, NCSNPP, LIGHTNINGDIT], ids=lambda path: path.stem
+)
 def test_outputs_are_those_of_the_published_network(path, capsys):
   assert verify.run(["verify", str(path)]) == 0
   lines = capsys.readouterr().out.splitlines()

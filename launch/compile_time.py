@@ -1,0 +1,141 @@
+"""How long a training step of LightningDiT compiles, by depth.
+
+  python -m launch.compile_time [--size B] [--depths 12 24] [--remat none]
+
+The step trains two resolutions, 8x8 and 16x16 latents: loss, gradient, Adam and
+average. Nothing is run and no weight is made. The depths take turns, with the
+compilation caches empty each time; printed are the medians of --repeats turns,
+the memory that the step needs beside its arguments and results, and each depth
+as a multiple of the first.
+"""
+
+import argparse
+import itertools
+import statistics
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+
+from lowdiff_jax.diffusion import loss, precondition, pyramid
+from lowdiff_jax.interfaces import Batch
+from lowdiff_jax.models import denoiser, dit
+from lowdiff_jax.train import optimizer, state
+from lowdiff_jax.train.step import make_train_step
+
+RESOLUTIONS, CHANNELS, NUM_CLASSES = (8, 16), 32, 1000
+PARTS = ("trace", "lower", "compile")
+
+
+def main() -> int:
+  """Prints the table; the exit status."""
+  args = _arguments()
+  jax.config.update("jax_enable_compilation_cache", False)
+  turns = {depth: [] for depth in args.depths}
+  memory = {}
+  for _ in range(args.repeats):
+    for depth in args.depths:
+      seconds, memory[depth] = _measure(args, depth)
+      turns[depth].append(seconds)
+  medians = {
+    depth: [statistics.median(part) for part in zip(*seconds, strict=True)]
+    for depth, seconds in turns.items()
+  }
+  first = medians[args.depths[0]]
+  print(
+    f"{args.size}/1 on {jax.devices()[0].device_kind}, batch "
+    f"{args.batch_size}, {args.dtype}, remat {args.remat}; seconds"
+  )
+  for depth, seconds in medians.items():
+    parts = (
+      f"{part} {s:.2f} ({s / f:.2f}x)"
+      for part, s, f in zip(PARTS, seconds, first, strict=True)
+    )
+    print(f"depth {depth}: {', '.join(parts)}; {memory[depth] / 2**20:.0f} MiB")
+  return 0
+
+
+def _arguments():
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  parser.add_argument("--size", choices=list(dit.SIZES), default="B")
+  parser.add_argument("--depths", type=int, nargs="+", default=[12, 24])
+  parser.add_argument("--batch-size", type=int, default=8)
+  parser.add_argument("--repeats", type=int, default=3)
+  parser.add_argument("--remat", choices=list(dit.REMAT), default="none")
+  parser.add_argument("--dtype", default="float32")
+  return parser.parse_args()
+
+
+def _measure(args, depth):
+  """Seconds of each part, and the bytes of temporary memory."""
+  jax.clear_caches()
+  step, inputs = training_step(args, depth)
+  clock = [time.perf_counter()]
+  traced = jax.jit(step, donate_argnums=0).trace(*inputs)
+  clock.append(time.perf_counter())
+  lowered = traced.lower()
+  clock.append(time.perf_counter())
+  compiled = lowered.compile()
+  clock.append(time.perf_counter())
+  seconds = [end - start for start, end in itertools.pairwise(clock)]
+  return seconds, compiled.memory_analysis().temp_size_in_bytes
+
+
+def training_step(args, depth):
+  """The training step, and the shapes of what it takes."""
+  _, hidden_size, num_heads = dit.SIZES[args.size]
+  backbone = dit.LightningDiT(
+    out_channels=CHANNELS,
+    hidden_size=hidden_size,
+    depth=depth,
+    num_heads=num_heads,
+    input_size=RESOLUTIONS[-1],
+    num_classes=NUM_CLASSES,
+    condition_channels=CHANNELS,
+    remat=args.remat,
+    dtype=jnp.dtype(args.dtype),
+  )
+  network = denoiser.UnifiedDenoiser(
+    backbone,
+    RESOLUTIONS,
+    lambda sigma, _: precondition.flow(sigma),
+    pyramid.upsample,
+  )
+  stages = [
+    loss.StageLoss(
+      side, args.batch_size, 0.0, 1.0, loss.flow_weight, direction=1.0
+    )
+    for side in RESOLUTIONS
+  ]
+
+  def loss_fn(params, key, batch):
+    return loss.cascade_loss(
+      denoiser.bind(network, params, key),
+      key,
+      pyramid.pyramid(batch.image, len(stages)),
+      batch.label,
+      stages=stages,
+      label_dropout=0.1,
+    )
+
+  adam = optimizer.adam(
+    2e-4, warmup_steps=0, betas=(0.9, 0.95), eps=1e-8, clip_norm=jnp.inf
+  )
+  step = make_train_step(loss_fn, adam, ema_half_life=7e6, ema_ramp=jnp.inf)
+
+  def inputs():
+    key = jax.random.key(0)
+    params = denoiser.init_params(network, key, CHANNELS)
+    side = RESOLUTIONS[-1]
+    image = jnp.zeros((args.batch_size, side, side, CHANNELS))
+    label = jnp.zeros(args.batch_size, jnp.int32)
+    return state.create(params, adam), key, Batch(image, label)
+
+  return step, jax.eval_shape(inputs)
+
+
+if __name__ == "__main__":
+  sys.exit(main())
