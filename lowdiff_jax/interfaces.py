@@ -51,6 +51,34 @@ class Preconditioning(NamedTuple):
   c_noise: Array
 
 
+class Autoencoder(Protocol):
+  """Images to latents and back, as diffusion in a latent space needs it.
+
+  A linen module: `module.apply({"params": params}, image, method="encode")`.
+
+  Attributes:
+    factor: image pixels per latent pixel, along each side.
+    latent_channels: C below.
+  """
+
+  factor: int
+  latent_channels: int
+
+  def encode(self, image: Array) -> tuple[Array, Array | None]:
+    """The Gaussian that a latent of the image is drawn from.
+
+    Args:
+      image: [B,H,W,3] in [-1, 1], H and W multiples of `factor`.
+
+    Returns:
+      Mean and log variance, each [B,H/factor,W/factor,C] float32; None instead
+      of the log variance if the mean is the latent.
+    """
+
+  def decode(self, latent: Array) -> Array:
+    """The image [B,H,W,3] float32, in [-1, 1] up to overshoot, of a latent."""
+
+
 class Sampler(Protocol):
   """Integrates from noise level sigmas[0] to sigmas[-1] = 0."""
 

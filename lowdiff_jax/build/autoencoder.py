@@ -11,6 +11,10 @@ from ml_collections import ConfigDict
 
 from lowdiff_jax.interfaces import Autoencoder, UserError
 from lowdiff_jax.models import autoencoder, pretrained, taef2
+from lowdiff_jax.models.pretrained_autoencoder import (
+  autoencoder_params,
+  taef2_params,
+)
 
 # As `autoencoder.weights`: not trained at all.
 RANDOM = "random"
@@ -64,21 +68,20 @@ def load_autoencoder(config: ConfigDict) -> Loaded:
 
 @functools.lru_cache(maxsize=1)
 def _load(module, kind, weights):
+  picture = jnp.zeros((1, 8 * module.factor, 8 * module.factor, 3))
+  init = functools.partial(module.init, jax.random.key(0), picture)
   if weights == RANDOM:
-    image = jnp.zeros((1, 8 * module.factor, 8 * module.factor, 3))
-    params = jax.jit(module.init)(jax.random.key(0), image)["params"]
+    params = jax.jit(init)()["params"]
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(jax.device_get(params)):
       digest.update(leaf.tobytes())
     return Loaded(module, params, digest.hexdigest())
   path = Path(weights).expanduser()
-  state = pretrained.read_state(path)
-  convert = {
-    "ldm": pretrained.autoencoder_params,
-    "taef2": pretrained.taef2_params,
-  }
-  params = jax.tree.map(jnp.asarray, convert[kind](state))
+  translate = {"ldm": autoencoder_params, "taef2": taef2_params}[kind]
+  params = pretrained.exactly(
+    jax.eval_shape(init)["params"], translate(pretrained.read_state(path))
+  )
   sha256 = pretrained.file_hash(path)
   if jax.process_index() == 0:
     print(f"autoencoder {path}, sha256 {sha256}")
-  return Loaded(module, params, sha256)
+  return Loaded(module, jax.tree.map(jnp.asarray, params), sha256)

@@ -103,8 +103,7 @@ def propose(
   and training must cover it: P_mean stays if it is at most P_std above that
   level (EDM's on CIFAR-10: 0.7 P_std at 32x32, 0.5 at 16x16). A handoff is wrong
   by 1/8 of the noise it starts with, and training wastes little on levels above
-  its start: at least Phi((ln 8 - P_std) / P_std) of them, 77 % for EDM's P_std,
-  are below.
+  its start: below are at least Phi((ln 8 - P_std) / P_std) of them, EDM's 77 %.
 
   Args:
     scales: of each stage, the lowest resolution first.

@@ -2,10 +2,13 @@
 
 A file of the golden format (.npz) holds `config`, a JSON text of the published
 constructor's arguments; `params/<published name>`; inputs `in/<name>` and
-outputs `out/<name>`, NCHW. A port is right when it loads the parameters by
-their published names and reproduces every output.
+outputs `out/<name>`, NCHW. A file whose config says where its `weights` are
+published has no params: they are read from a path given with it. A port is
+right when it loads the parameters by their published names and reproduces every
+output.
 """
 
+import functools
 import json
 import sys
 from collections.abc import Callable, Mapping
@@ -19,12 +22,18 @@ import numpy as np
 from lowdiff_jax.diffusion import noise, precondition, pyramid, sampler
 from lowdiff_jax.evaluate import verify_dit
 from lowdiff_jax.interfaces import Condition, UserError
+from lowdiff_jax.models import autoencoder, pretrained, taef2, unet
 from lowdiff_jax.models import denoiser as unified
-from lowdiff_jax.models import pretrained, unet
+from lowdiff_jax.models.pretrained_autoencoder import (
+  autoencoder_params,
+  taef2_params,
+)
 
 # Largest error over largest value; an integration adds up its steps' errors.
 TOLERANCE, SAMPLER_TOLERANCE = 1e-4, 1e-3
 _SAMPLERS = ("heun", "euler")
+# What a config may say of a TAEF2 that is not of the published size.
+_TAEF2_SIZES = ("width", "latent_channels")
 
 
 def edm_unet(config: Mapping[str, Any]) -> unet.UNet:
@@ -89,18 +98,70 @@ def _edm(config, state, inputs):
   }
 
 
-# What tells a network's config -> (config, state, inputs) -> output functions.
+def ldm_autoencoder(config: Mapping[str, Any]) -> autoencoder.KLAutoencoder:
+  """The autoencoder of latent diffusion's arguments."""
+  return autoencoder.KLAutoencoder(
+    resolution=config["resolution"],
+    channels=config["ch"],
+    channel_mult=tuple(config["ch_mult"]),
+    num_blocks=config["num_res_blocks"],
+    attn_resolutions=tuple(config["attn_resolutions"]),
+    latent_channels=config["z_channels"],
+  )
+
+
+def _ldm_autoencoder(config, state, inputs):
+  """Output name -> what our autoencoder makes of the inputs."""
+  module = ldm_autoencoder(config)
+  encode, decode = _coder(module, autoencoder_params(state), inputs["image"])
+  return {
+    "mean": lambda: encode(inputs["image"])[0],
+    "logvar": lambda: encode(inputs["image"])[1],
+    "decoded": lambda: decode(inputs["latent"]),
+  }
+
+
+def _taef2(config, state, inputs):
+  """Output name -> what our TAEF2 makes of an image in [0, 1]."""
+  image = 2 * inputs["image"] - 1
+  sizes = {name: config[name] for name in config if name in _TAEF2_SIZES}
+  module = taef2.TAEF2(**sizes)
+  encode, decode = _coder(module, taef2_params(state), image)
+  return {
+    "latent": lambda: encode(image)[0],
+    "decoded": lambda: (decode(encode(image)[0]) + 1) / 2,
+  }
+
+
+def _coder(module, loaded, image):
+  """An autoencoder's two functions, with the loaded parameters."""
+  shapes = jax.eval_shape(module.init, jax.random.key(0), image)["params"]
+  params = pretrained.exactly(shapes, loaded)
+
+  def apply(method, x):
+    # The barrier keeps XLA from computing all of it while it compiles.
+    variables = {"params": jax.lax.optimization_barrier(params)}
+    return module.apply(variables, x, method=method)
+
+  return (functools.partial(apply, name) for name in ("encode", "decode"))
+
+
+# What tells a network's config, an argument's name or value, ->
+# (config, state, inputs) -> output functions.
 _NETWORKS: dict[str, Callable[..., dict[str, Callable]]] = {
   "embedding_type": _edm,
   "use_swiglu": verify_dit.outputs,
+  "z_channels": _ldm_autoencoder,
+  "taef2": _taef2,
 }
 
 
-def errors(path: Path) -> dict[str, float]:
+def errors(path: Path, weights: Path | None = None) -> dict[str, float]:
   """Output name -> largest absolute error over largest absolute value.
 
   Args:
     path: of a file in the golden format.
+    weights: where the parameters are if not in the file.
 
   Returns:
     One error for each output in the file.
@@ -109,14 +170,20 @@ def errors(path: Path) -> dict[str, float]:
     UserError: the file is not of the format, of an unknown network, or its
       parameters are not those of the network it describes.
   """
-  state = pretrained.read_state(path)
+  state = pretrained.read_state(weights or path)
   with np.load(path, allow_pickle=False) as file:
     if "config" not in file.files:
       raise UserError(f"{path} has no config, so it is no golden file")
     config = json.loads(str(file["config"]))
     inputs = _named(file, "in/")
     outputs = _named(file, "out/")
-  makers = [make for key, make in _NETWORKS.items() if key in config]
+  if "weights" in config and weights is None:
+    raise UserError(
+      f"{path} is without its parameters, {config['weights']}: "
+      "say where they are with --weights=PATH"
+    )
+  marks = [*config, *config.values()]
+  makers = [make for mark, make in _NETWORKS.items() if mark in marks]
   if not makers:
     raise UserError(f"{path}: no known network has these arguments: {config}")
   compute = makers[0](config, state, inputs)
@@ -131,13 +198,18 @@ def errors(path: Path) -> dict[str, float]:
 
 def run(arguments: list[str]) -> int:
   """The command `verify FILE ...`: a line for each output; 1 if one is off."""
-  if len(arguments) < 2 or arguments[0] != "verify":
-    print("error: expected: verify FILE.npz ...", file=sys.stderr)
+  flag = "--weights="
+  paths = [a.removeprefix(flag) for a in arguments if a.startswith(flag)]
+  command, *files = [a for a in arguments if not a.startswith(flag)] or [""]
+  if command != "verify" or not files or len(paths) > 1:
+    expected = f"verify FILE.npz ... [{flag}PATH]"
+    print(f"error: expected: {expected}", file=sys.stderr)
     return 2
+  weights = Path(paths[0]) if paths else None
   fine = True
-  for file in arguments[1:]:
+  for file in files:
     try:
-      found = errors(Path(file))
+      found = errors(Path(file), weights)
     except UserError as error:
       print(f"error: {error}", file=sys.stderr)
       return 2

@@ -9,28 +9,36 @@ import collections
 import io
 import pickle
 import struct
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from lowdiff_jax.interfaces import UserError
 
-_STORAGES = {
-  "FloatStorage": np.float32,
-  "DoubleStorage": np.float64,
-  "HalfStorage": np.float16,
-  "LongStorage": np.int64,
-  "IntStorage": np.int32,
-  "ByteStorage": np.uint8,
-  "BoolStorage": np.bool_,
+# PyTorch's kinds of storage -> what numpy calls their numbers.
+STORAGES = {
+  ("torch", f"{name}Storage"): np.dtype(kind)
+  for name, kind in {
+    "Float": np.float32,
+    "Double": np.float64,
+    "Half": np.float16,
+    "BFloat16": jnp.bfloat16,
+    "Long": np.int64,
+    "Int": np.int32,
+    "Short": np.int16,
+    "Char": np.int8,
+    "Byte": np.uint8,
+    "Bool": np.bool_,
+  }.items()
 }
 # What torch.save writes before a storage (its legacy format).
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 
 
-class _Record:
+class Record:
   """An object of the file: what it holds, and nothing of what it does."""
 
   def __init__(self, *unused: Any):
@@ -48,13 +56,26 @@ class _EasyDict(dict):
 
 
 def _module(meta):
-  record = _Record()
+  record = Record()
   record.__setstate__(meta["state"])
   return record
 
 
-def _tensor(storage, offset, size, stride, *unused):
-  """A view of the storage, which must lie within it."""
+def tensor(
+  storage: np.ndarray, offset: int, size: Any, stride: Any, *unused: Any
+) -> np.ndarray:
+  """A copy of the part of a storage that is a tensor.
+
+  Args:
+    storage: [N].
+    offset, size, stride: of the tensor, in elements.
+
+  Returns:
+    An array of shape `size`.
+
+  Raises:
+    UnpicklingError: the tensor reaches beyond its storage.
+  """
   last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
   if 0 in size:
     return np.zeros(size, storage.dtype)
@@ -68,44 +89,53 @@ def _tensor(storage, offset, size, stride, *unused):
 def _storage(data):
   """The array in the bytes of a storage."""
   file = io.BytesIO(data)
-  header = [_Unpickler(file).load() for _ in range(3)]
+  header = [Unpickler(file, _ALLOWED).load() for _ in range(3)]
   if header[:2] != [_MAGIC, _PROTOCOL]:
     raise pickle.UnpicklingError("not a storage as torch.save writes it")
-  _, kind, _, _, count, *_ = _Unpickler(file).load()
-  if kind not in _STORAGES.values():
+  _, kind, _, _, count, *_ = Unpickler(file, _ALLOWED).load()
+  if kind not in STORAGES.values():
     raise pickle.UnpicklingError(f"unknown kind of storage {kind}")
-  _Unpickler(file).load()  # The keys: a storage of its own has one.
+  Unpickler(file, _ALLOWED).load()  # The keys: a storage of its own has one.
   (stored,) = struct.unpack("<q", file.read(8))
   return np.frombuffer(file.read(), kind, min(count, stored))
 
 
-_ALLOWED: dict[tuple[str, str], Callable] = {
+_ALLOWED: dict[tuple[str, str], Any] = {
   ("collections", "OrderedDict"): collections.OrderedDict,
   ("builtins", "set"): set,
   ("dnnlib.util", "EasyDict"): _EasyDict,
   ("torch_utils.persistence", "_reconstruct_persistent_obj"): _module,
-  ("torch._utils", "_rebuild_tensor_v2"): _tensor,
+  ("torch._utils", "_rebuild_tensor_v2"): tensor,
   ("torch._utils", "_rebuild_parameter"): lambda data, *unused: data,
   ("torch.storage", "_load_from_bytes"): _storage,
   ("torch", "Size"): tuple,
-  ("torch", "device"): _Record,
+  ("torch", "device"): Record,
 }
-_ALLOWED |= {("torch", name): kind for name, kind in _STORAGES.items()}
+_ALLOWED |= STORAGES
 _ALLOWED |= {
-  ("torch.nn.modules.container", name): _Record
+  ("torch.nn.modules.container", name): Record
   for name in ("ModuleDict", "ModuleList", "Sequential")
 }
 
 
-class _Unpickler(pickle.Unpickler):
-  """Knows the names of `_ALLOWED` and no others."""
+class Unpickler(pickle.Unpickler):
+  """Knows the names that it is given and no others.
 
-  def find_class(self, module: str, name: str) -> Callable:
-    if (module, name) not in _ALLOWED:
+  Args:
+    file: to read from.
+    known: (module, name) -> what stands for it here.
+  """
+
+  def __init__(self, file: IO[bytes], known: Mapping[tuple[str, str], Any]):
+    super().__init__(file)
+    self._known = known
+
+  def find_class(self, module: str, name: str) -> Any:
+    if (module, name) not in self._known:
       raise pickle.UnpicklingError(
         f"it asks for {module}.{name}, which no published network needs"
       )
-    return _ALLOWED[module, name]
+    return self._known[module, name]
 
   def persistent_load(self, pid: Any) -> Any:
     return pid
@@ -125,7 +155,7 @@ def read_pickle(path: Path) -> dict[str, np.ndarray]:
   """
   try:
     with path.open("rb") as file:
-      content = _Unpickler(file).load()
+      content = Unpickler(file, _ALLOWED).load()
     network = content["ema"]
     return dict(_named(network, ""))
   except Exception as error:  # A damaged pickle can fail in any way.

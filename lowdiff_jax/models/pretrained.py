@@ -1,11 +1,13 @@
 """Published weights: from files, by their published names, into our trees.
 
-  python -m lowdiff_jax.models.pretrained verify FILE.npz
+  python -m lowdiff_jax.models.pretrained verify FILE.npz [--weights=PATH]
 
-builds the network that FILE describes, loads its parameters and compares its
-outputs with those in the file; see `evaluate/verify.py`.
+builds the network that FILE describes, loads its parameters (from PATH if FILE
+has none) and compares its outputs with those in the file; see
+`evaluate/verify.py`.
 """
 
+import hashlib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +20,9 @@ from safetensors.numpy import load_file
 
 from lowdiff_jax.interfaces import UserError
 from lowdiff_jax.models.pickled import read_pickle
+from lowdiff_jax.models.torch_file import read_torch
 
+_TORCH = (".pt", ".pth", ".ckpt")
 # What a published U-Net stores beside its parameters; ours knows it already.
 _BUFFERS = "resample_filter"
 
@@ -27,17 +31,27 @@ def read_state(path: Path) -> dict[str, np.ndarray]:
   """The arrays of a published state dict, by their published names.
 
   Args:
-    path: of a .safetensors or .npz file, or of EDM's .pkl; in an .npz names may
-      begin with "params/", and then whatever else it holds is left out.
+    path: of a .safetensors or .npz file, of PyTorch's .pt, .pth or .ckpt, or of
+      EDM's .pkl; in an .npz names may begin with "params/", and then whatever
+      else it holds is left out. Or of a folder with *encoder.safetensors and
+      *decoder.safetensors, whose names get "encoder." and "decoder." in front.
 
   Returns:
-    Name -> array.
+    Name -> array; bfloat16 stays that, as JAX has it.
 
   Raises:
     UserError: the file is missing, unreadable or of another kind.
   """
+  if path.is_dir():
+    return {
+      f"{name}.{inner}": array
+      for name, part in _halves(path).items()
+      for inner, array in read_state(part).items()
+    }
   if path.suffix == ".pkl":
     return read_pickle(path)
+  if path.suffix in _TORCH:
+    return read_torch(path)
   try:
     if path.suffix == ".safetensors":
       return load_file(path)
@@ -48,7 +62,44 @@ def read_state(path: Path) -> dict[str, np.ndarray]:
         return {name.removeprefix("params/"): file[name] for name in names}
   except (OSError, ValueError, SafetensorError) as error:
     raise UserError(f"{path} cannot be read: {error}") from error
-  raise UserError(f"{path}: expected a .safetensors, .npz or .pkl file")
+  kinds = ", ".join((".safetensors", ".npz", ".pkl", *_TORCH))
+  raise UserError(f"{path}: expected {kinds} or a folder")
+
+
+def file_hash(path: Path) -> str:
+  """SHA-256 of what `read_state` reads, in hex: which weights these are.
+
+  Args:
+    path: of a file; or of a folder, whose encoder's bytes are followed by its
+      decoder's.
+
+  Returns:
+    64 digits.
+
+  Raises:
+    UserError: it cannot be read.
+  """
+  digest = hashlib.sha256()
+  for part in _halves(path).values() if path.is_dir() else [path]:
+    try:
+      with part.open("rb") as file:
+        hashlib.file_digest(file, lambda: digest)
+    except OSError as error:
+      raise UserError(f"{part} cannot be read: {error}") from error
+  return digest.hexdigest()
+
+
+def _halves(folder):
+  """The two files of an autoencoder that is published as such."""
+  halves = {}
+  for name in ("encoder", "decoder"):
+    found = sorted(folder.glob(f"*{name}.safetensors"))
+    if len(found) != 1:
+      raise UserError(
+        f"{folder} must hold one *{name}.safetensors; it holds {len(found)}"
+      )
+    halves[name] = found[0]
+  return halves
 
 
 def unet_params(state: Mapping[str, np.ndarray]) -> dict[str, Any]:

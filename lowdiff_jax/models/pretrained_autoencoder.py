@@ -1,0 +1,67 @@
+"""Published autoencoders' weights, by their published names, into our trees."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+# Beside these a file may hold what only training needed: the loss, its
+# discriminator, VA-VAE's projection to a foundation model.
+_PARTS = ("encoder", "decoder", "quant_conv", "post_quant_conv")
+
+
+def autoencoder_params(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
+  """The parameters of `autoencoder.KLAutoencoder` from a published state dict.
+
+  "encoder.down.1.attn.0.q.weight" becomes encoder/down_1_attn_0/q/kernel.
+
+  Args:
+    state: published name -> array; what is not the autoencoder is left out.
+
+  Returns:
+    The tree.
+  """
+
+  def place(modules):
+    if len(modules) < 3:
+      return modules
+    return [modules[0], "_".join(modules[1:-1]), modules[-1]]
+
+  return _tree(state, place)
+
+
+def taef2_params(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
+  """The parameters of `taef2.TAEF2` from a published state dict.
+
+  "encoder.12.pool.1.weight" becomes encoder/layer_12/pool_1/scale.
+
+  Args:
+    state: published name, after "encoder." or "decoder.", -> array.
+
+  Returns:
+    The tree.
+  """
+
+  def place(modules):
+    layer = [f"layer_{number}" for number in modules[1:2]]
+    inner = ["_".join(modules[2:])] if len(modules) > 2 else []
+    return [modules[0], *layer, *inner]
+
+  return _tree(state, place)
+
+
+def _tree(state, place):
+  """Arrays in the modules that `place` says, convolutions OIHW as HWIO."""
+  params: dict[str, Any] = {}
+  for name, array in state.items():
+    *modules, leaf = name.split(".")
+    if not modules or modules[0] not in _PARTS:
+      continue
+    if leaf == "weight":
+      leaf = "scale" if array.ndim == 1 else "kernel"
+    branch = params
+    for module in place(modules):
+      branch = branch.setdefault(module, {})
+    array = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
+    branch[leaf] = array.astype(np.float32)
+  return params
