@@ -101,9 +101,9 @@ def propose(
   A stage k > 0 is told everything but the residual. Far above sigma = residual
   the noisy image tells it nothing more, so detail is decided around that level,
   and training must cover it: P_mean stays if it is at most P_std above that
-  level (EDM's on CIFAR-10: 0.7 P_std at 32x32, 0.5 at 16x16). A handoff is wrong
+  level (CIFAR-10 by EDM: 0.7 P_std at 32x32, 0.5 at 16x16). A handoff is wrong
   by 1/8 of the noise it starts with, and training wastes little on levels above
-  its start: below are at least Phi((ln 8 - P_std) / P_std) of them, EDM's 77 %.
+  its start: at least Phi((ln 8 - P_std) / P_std) are below, with EDM's 77 %.
 
   Args:
     scales: of each stage, the lowest resolution first.
