@@ -53,7 +53,7 @@ def get_config(arguments: str = "") -> ConfigDict:
     "backbone": "dit",
     "precondition": "flow",
     "hidden_size": 192,
-    "depth": 8,
+    "depth": 6,
     "num_heads": 6,
     "qk_norm": True,
     "positions": "integer",
@@ -66,7 +66,7 @@ def get_config(arguments: str = "") -> ConfigDict:
   config.cascade = "baseline" not in chosen
   config.stages = {
     "resolutions": (4, 8),
-    "images": (128, 128),
+    "images": (128, 64),
     "p_mean": (0.0, 0.0),
     "p_std": (1.0, 1.0),
     "direction": (1.0, 1.0),
@@ -104,17 +104,17 @@ def get_config(arguments: str = "") -> ConfigDict:
 
   config.optimizer = {
     "learning_rate": 5e-4,
-    "warmup_images": 12_800,
+    "warmup_images": 6_400,
     "betas": (0.9, 0.99),
     "eps": 1e-8,
     "clip_norm": 1.0,
   }
-  config.ema = {"half_life_images": 50_000, "ramp": 0.05}
+  config.ema = {"half_life_images": 10_000, "ramp": 0.05}
   config.train = {
-    "images": 1_280_000,
-    "log_images": 12_800,
-    "evaluate_images": 128_000,
-    "checkpoint_images": 64_000,
+    "images": 192_000,
+    "log_images": 3_200,
+    "evaluate_images": 32_000,
+    "checkpoint_images": 16_000,
     "keep_checkpoints": 2,
   }
 
