@@ -46,9 +46,14 @@ def outputs(
   state: Mapping[str, np.ndarray],
   inputs: Mapping[str, np.ndarray],
 ) -> dict[str, Callable[[], Array]]:
-  """Output name -> what our transformer and our samplers make of the inputs."""
-  # In a golden file the fixed positions are as random as the weights.
+  """Output name -> what our transformer and our samplers make of the inputs.
+
+  The fixed positions are taken from the state dict, for in a golden file they
+  are as random as the weights.
+  """
   state = dict(state)
+  if "pos_embed" not in state:
+    raise UserError("the file lacks the parameter pos_embed")
   table = state.pop("pos_embed")[0]
   backbone = lightningdit(config).clone(position_table=lambda *_: table)
   loaded = pretrained_dit.dit_params(state, backbone.input_size)
