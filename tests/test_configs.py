@@ -2,10 +2,12 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from lowdiff_jax import build
 from lowdiff_jax.build.check import check
+from lowdiff_jax.data.latents import LatentInfo
 from lowdiff_jax.diffusion import noise
 from lowdiff_jax.interfaces import Condition, ImageSpec, UserError
 from lowdiff_jax.modes import trained
@@ -22,7 +24,10 @@ PAGES = sorted(path.stem for path in (REPOSITORY / "configs").glob("*.py"))
 def test_page_builds(name, arguments):
   config = tiny.config(arguments, name)
   spec = ImageSpec(config.stages.resolutions[-1], 1, 10)
-  experiment = build.experiment(config, spec)
+  latents = None
+  if config.data.space == "latents":
+    latents = LatentInfo(np.zeros(1), np.ones(1), (1,), {}, "")
+  experiment = build.experiment(config, spec, latents)
   stages = 1 if "baseline" in arguments else len(config.stages.resolutions)
   assert len(experiment.stages) == stages
   assert (
@@ -87,6 +92,28 @@ def test_churn_reaches_the_sampler_and_the_protocol():
   assert protocol[1]["sampler"] == "heun" and protocol[1]["churn"] == 40.0
 
 
+@pytest.mark.parametrize(
+  ("page", "field", "said"),
+  [
+    ("digits", "model.hidden_size", "but with model.backbone = 'dit'"),
+    ("digits", "baseline.shift", "but with model.precondition = 'flow'"),
+    ("imagenet256", "model.channels", "but with model.backbone = 'unet'"),
+    ("digits", "latents.flip", "but with data.space = 'latents'"),
+  ],
+)
+def test_a_field_of_another_choice_is_named(page, field, said):
+  config = tiny.config("smoke", page)
+  with config.unlocked():
+    config.update_from_flattened_dict({field: 8})
+  with pytest.raises(UserError, match=f"{field}: no such field {said}"):
+    check(config)
+
+
+def test_heads_must_divide_the_width():
+  with pytest.raises(UserError, match="num_heads = 3: hidden_size = 16"):
+    tiny.config("smoke", "imagenet256", **{"model.num_heads": 3})
+
+
 def test_unknown_and_missing_fields_are_named():
   config = tiny.config()
   config.train.unlock()
@@ -101,7 +128,7 @@ def test_unknown_and_missing_fields_are_named():
 def test_labels_can_be_left_out(data_dir):
   config = tiny.config(**{"data.labels": False, "data.dir": str(data_dir)})
   data = build.open_data(config)
-  assert [split.spec.num_classes for split in data] == [0, 0]
+  assert [split.spec.num_classes for split in data[:2]] == [0, 0]
   experiment = build.experiment(config, data[0].spec)
   mapping = experiment.state_shapes.params["backbone"]["mapping"]
   assert "map_label" not in mapping

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from lowdiff_jax.data.augment import NUM_LABELS
 from lowdiff_jax.diffusion import loss, precondition
-from lowdiff_jax.interfaces import Array, ImageSpec
+from lowdiff_jax.interfaces import Array, ImageSpec, UserError
 from lowdiff_jax.models import denoiser, dit, pretrained, pretrained_dit, unet
 from lowdiff_jax.train import optimizer
 
@@ -98,15 +98,22 @@ def pretrained_params(
   Raises:
     UserError: the file is not of this network.
   """
-  state = pretrained.read_state(Path(config.model.init_from).expanduser())
+  path = Path(config.model.init_from).expanduser()
+  state = pretrained.read_state(path)
   if config.model.backbone == "dit":
     side = config.stages.resolutions[-1]
     loaded = pretrained_dit.dit_params(state, side)
-    return pretrained.overlay(params, {"backbone": loaded})
-  loaded = pretrained.unet_params(state)
-  # Without augmentation its labels are zero, and what maps them of no effect.
-  if "map_augment" not in params["backbone"]["mapping"]:
-    loaded["mapping"].pop("map_augment", None)
+    if lacking := pretrained.names(params["backbone"]) - pretrained.names(
+      loaded
+    ):
+      raise UserError(
+        f"config.model.init_from: {path} lacks the parameter {min(lacking)}"
+      )
+  else:
+    loaded = pretrained.unet_params(state)
+    # Without augmentation its labels are zero, and what maps them of no effect.
+    if "map_augment" not in params["backbone"]["mapping"]:
+      loaded["mapping"].pop("map_augment", None)
   return pretrained.overlay(params, {"backbone": loaded})
 
 

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader
 
-from lowdiff_jax.data.images import in_memory
+from lowdiff_jax.data import images
 from lowdiff_jax.interfaces import Batch, ImageSource, ImageSpec, UserError
 
 MANIFEST, SETTINGS = "latents.json", "settings.json"
@@ -102,21 +102,14 @@ def open_latents(
   names = tuple(manifest["class_names"])
 
   def split(name):
-    paths, counts = [], []
-    for shard in manifest["splits"][name]["shards"]:
-      path = folder / shard["file"]
-      size = path.stat().st_size if path.is_file() else 0
-      if size != shard["bytes"]:
-        raise UserError(
-          f"{path} has {size} bytes instead of {shard['bytes']}; {AGAIN}, "
-          "which rewrites it"
-        )
-      paths.append(path)
-      counts.append(shard["count"])
+    shards = manifest["splits"][name]["shards"]
+    # A set that is read as a whole is checked as a whole.
+    whole = sum(shard["bytes"] for shard in shards) <= images.MEMORY_LIMIT
+    paths = [_checked(folder, shard, whole) for shard in shards]
     readers = [_reader(path) for path in paths]
-    ends = np.cumsum(counts)
+    ends = np.cumsum([shard["count"] for shard in shards])
     record = record_type(shapes)
-    return in_memory(Latents(spec, names, paths, readers, ends, record))
+    return images.in_memory(Latents(spec, names, paths, readers, ends, record))
 
   info = LatentInfo(
     np.array(manifest["mean"], np.float32),
@@ -126,6 +119,25 @@ def open_latents(
     digest,
   )
   return split("train"), split("test"), info
+
+
+def _checked(folder, shard, whole):
+  """The path of a shard, once its size, and its sum if asked, are right."""
+  path = folder / shard["file"]
+  size = path.stat().st_size if path.is_file() else 0
+  if size != shard["bytes"]:
+    raise UserError(
+      f"{path} has {size} bytes instead of {shard['bytes']}; {AGAIN}, which "
+      "rewrites it"
+    )
+  if whole:
+    with path.open("rb") as file:
+      digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != shard["sha256"]:
+      raise UserError(
+        f"{path} is damaged (its sha256 is another); {AGAIN}, which rewrites it"
+      )
+  return path
 
 
 def _manifest(folder):

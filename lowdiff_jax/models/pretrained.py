@@ -204,6 +204,12 @@ def count(params: dict[str, Any]) -> int:
   )
 
 
+def names(params: dict[str, Any]) -> set[str]:
+  """Of all parameters in a tree, as "blocks/attn/qkv/kernel"."""
+  leaves = jax.tree_util.tree_leaves_with_path(params)
+  return {_name(path) for path, _ in leaves}
+
+
 def _name(path):
   return jax.tree_util.keystr(path, simple=True, separator="/")
 

@@ -208,7 +208,7 @@ def test_damage_is_named_and_written_again(written, tmp_path, capsys, lazy):
   assert contents(tmp_path) == contents(written)
 
 
-def test_a_record_that_was_changed_before_it_was_written(tmp_path):
+def test_a_record_that_was_changed_before_it_was_written(tmp_path, lazy):
   """Only its own CRC can tell: the file's are right."""
   path = write(tmp_path) / "train-00002-of-00004.array_record"
   records = ArrayRecordReader(str(path)).read_all()
@@ -217,7 +217,16 @@ def test_a_record_that_was_changed_before_it_was_written(tmp_path):
   for record in records:
     writer.write(record)
   writer.close()
+  train, _, _ = open_latents(tmp_path)
   with pytest.raises(UserError, match=f"{path} .*the CRC of record 5 is wrong"):
+    train.read(range(len(train)))
+
+
+def test_any_byte_of_a_small_set_is_checked(tmp_path):
+  """Even one that no record is made of."""
+  path = write(tmp_path) / "train-00002-of-00004.array_record"
+  path.write_bytes(path.read_bytes()[:-1] + b"x")
+  with pytest.raises(UserError, match=f"{path} is damaged .*rewrites it"):
     open_latents(tmp_path)
 
 

@@ -2,12 +2,18 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 
+from lowdiff_jax import build
+from lowdiff_jax.data.latents import LatentInfo
+from lowdiff_jax.diffusion import precondition
 from lowdiff_jax.evaluate import verify
-from lowdiff_jax.interfaces import UserError
-from lowdiff_jax.models import position, pretrained_dit
+from lowdiff_jax.interfaces import Condition, ImageSpec, UserError
+from lowdiff_jax.models import denoiser as unified
+from lowdiff_jax.models import dit, position, pretrained, pretrained_dit
+from tests import tiny
 from tests.models.test_pretrained import LIGHTNINGDIT, rewrite
 
 CONFIG = json.loads(str(np.load(LIGHTNINGDIT)["config"]))
@@ -54,3 +60,44 @@ def test_positions_of_a_file_are_compared():
       pretrained_dit.dit_params({"pos_embed": wrong}, 4)
   with pytest.raises(UserError, match="8x8 tokens"):
     pretrained_dit.dit_params(state, 8)
+
+
+def test_a_cascade_starts_from_published_weights(tmp_path):
+  """At the top resolution it is the published denoiser, condition or not."""
+  table = position.sincos_table(np.arange(8), 64)[None]
+  file = rewrite(
+    tmp_path / "a.npz", LIGHTNINGDIT, **{"params/pos_embed": table}
+  )
+  fields = {
+    "model.init_from": str(file),
+    "model.hidden_size": 64,
+    "model.num_heads": 4,
+    "model.dtype": "float32",
+    "stages.resolutions": (4, 8),
+  }
+  info = LatentInfo(np.zeros(8), np.ones(8), (8,), {}, "")
+
+  def make(**more):
+    config = tiny.config("smoke", "imagenet256", **fields, **more)
+    return build.experiment(config, ImageSpec(8, 8, 10), info)
+
+  experiment = make()
+  golden = np.load(LIGHTNINGDIT)
+  x = golden["in/x"].transpose(0, 2, 3, 1)
+  sigma = np.array([0.1, 1.0, 30.0], np.float32)
+  cond = Condition(
+    label=golden["in/y"],
+    low_res=np.ones((3, 4, 4, 8), np.float32),
+    low_res_sigma=np.full(3, 0.1, np.float32),
+  )
+  ours = experiment.bind(experiment.init().params)(x, sigma, cond)
+  backbone = dit.LightningDiT(8, 64, 2, 4, 8, num_classes=10)
+  published = unified.UnifiedDenoiser(
+    backbone, (8,), lambda s, _: precondition.flow(s), None
+  )
+  loaded = pretrained_dit.dit_params(pretrained.read_state(file), 8)
+  theirs = unified.bind(published, {"backbone": loaded})(x, sigma, cond)
+  np.testing.assert_allclose(ours, theirs, atol=1e-5)
+  assert jax.numpy.abs(theirs - x).max() > 0.1
+  with pytest.raises(UserError, match="lacks the parameter blocks/attn/k_norm"):
+    make(**{"model.qk_norm": True}).init()
