@@ -109,6 +109,16 @@ def _parse_flags(argv: list[str]) -> list[str]:
     said = re.findall(r"^ValueError: (.*)", str(error), re.MULTILINE)
     reason = said[-1] if said else str(error).split("\n")[0]
     raise UserError(reason) from error
+  except (AttributeError, KeyError) as error:
+    # A field that this config does not have, though others do.
+    for name in re.findall(r"--?config\.([\w.]+)", " ".join(argv)):
+      if schema.owner(name) and any(
+        f"'{part}'" in str(error) for part in name.split(".")
+      ):
+        raise UserError(
+          f"config.{name}: no such field{schema.owner(name)}"
+        ) from error
+    raise
   except OSError as error:
     raise UserError("--config: there is no such file") from error
 

@@ -109,6 +109,11 @@ def test_a_field_of_another_choice_is_named(page, field, said):
     check(config)
 
 
+def test_latents_are_not_distorted():
+  with pytest.raises(UserError, match=r"data.augment = 0.1: only pictures"):
+    tiny.config("smoke", "imagenet256", **{"data.augment": 0.1})
+
+
 def test_heads_must_divide_the_width():
   with pytest.raises(UserError, match="num_heads = 3: hidden_size = 16"):
     tiny.config("smoke", "imagenet256", **{"model.num_heads": 3})

@@ -28,6 +28,10 @@ def mistake(*arguments, **kwargs):
       "--config.sampling.steps=(3,)",
       "sampling.steps = (3,): expected 2 values",
     ),
+    (
+      "--config.autoencoder.kind=ldm",
+      "autoencoder.kind: no such field but with data.space = 'latents'",
+    ),
     ("--config.data.crop=left", "crop = 'left': expected one of none, center"),
     ("--mode=trian", "--mode=trian: expected one of train, sample"),
     ("--workdri=a", "workdri"),

@@ -5,7 +5,7 @@ import itertools
 from ml_collections import ConfigDict
 
 from lowdiff_jax.build.rules import PerStage
-from lowdiff_jax.build.schema import FIELDS, VARIANTS
+from lowdiff_jax.build.schema import FIELDS, VARIANTS, owner
 from lowdiff_jax.interfaces import UserError
 
 
@@ -17,7 +17,7 @@ def check(config: ConfigDict) -> None:
     fields.update(options.get(values.get(chooser), {}))
   for name in sorted(values.keys() - fields.keys()):
     raise UserError(
-      f"config.{name}: no such field{_owner(name)}; see "
+      f"config.{name}: no such field{owner(name)}; see "
       "lowdiff_jax/build/schema.py"
     )
   for name in sorted(fields.keys() - values.keys()):
@@ -41,18 +41,15 @@ def check(config: ConfigDict) -> None:
       f"config.stages.resolutions = {resolutions}: expected each to be twice "
       "the one before"
     )
+  latents, dit = config.data.space == "latents", config.model.backbone == "dit"
+  if config.data.augment and (latents or dit):
+    raise UserError(
+      f"config.data.augment = {config.data.augment}: only pictures are "
+      "distorted, and only for a U-Net; set it to 0"
+    )
   check_backbone = {"unet": _check_unet, "dit": _check_dit}
   check_backbone[config.model.backbone](config.model, resolutions)
   _check_sampling(config)
-
-
-def _owner(name):
-  """Which choice a field goes with, if any."""
-  for chooser, options in VARIANTS.items():
-    for value, fields in options.items():
-      if name in fields:
-        return f" but with {chooser} = {value!r}"
-  return ""
 
 
 def _check_sampling(config):

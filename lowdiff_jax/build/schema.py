@@ -198,3 +198,12 @@ NAMES = FIELDS.keys() | {
   for fields in options.values()
   for name in fields
 }
+
+
+def owner(name: str) -> str:
+  """Which choice a field goes with, as a message says it; "" if with none."""
+  for chooser, options in VARIANTS.items():
+    for value, fields in options.items():
+      if name in fields:
+        return f" but with {chooser} = {value!r}"
+  return ""

@@ -3,6 +3,7 @@
 Sets are prepared as array_record: random access, and no TensorFlow needed.
 """
 
+import contextlib
 import functools
 import io
 from pathlib import Path
@@ -29,6 +30,18 @@ BUILDERS = {
 }
 
 
+@contextlib.contextmanager
+def _quiet():
+  """That a set is not yet prepared is no reason to warn."""
+  verbosity = logging.get_verbosity()
+  logging.set_verbosity(logging.ERROR)
+  try:
+    yield
+  finally:
+    logging.set_verbosity(verbosity)
+
+
+@_quiet()
 def open_tfds(
   name: str, resolution: int, crop: str, data_dir: str, part: float
 ) -> tuple[Images, Images]:
@@ -88,6 +101,7 @@ def open_tfds(
   return tuple(images(train, picks) for picks in hold_out(len(train), part))
 
 
+@_quiet()
 def data_folder(data_dir: str) -> Path:
   """Where TFDS keeps its sets: `data_dir`, or its own default for ""."""
   # <folder>/digits/<version>
@@ -96,9 +110,6 @@ def data_folder(data_dir: str) -> Path:
 
 def _builder(name, data_dir):
   """The builder of a set, prepared or not."""
-  verbosity = logging.get_verbosity()
-  # That a set is not yet prepared is no reason to warn.
-  logging.set_verbosity(logging.ERROR)
   try:
     kind = BUILDERS.get(name, functools.partial(tfds.builder, name))
     return kind(data_dir=data_dir or None)
@@ -107,8 +118,6 @@ def _builder(name, data_dir):
       f"config.data.source = 'tfds:{name}': TFDS knows no set of that name; "
       "see https://www.tensorflow.org/datasets/catalog"
     ) from None
-  finally:
-    logging.set_verbosity(verbosity)
 
 
 def _formats(builder):
