@@ -98,7 +98,7 @@ def test_churn_reaches_the_sampler_and_the_protocol():
     ("digits", "model.hidden_size", "but with model.backbone = 'dit'"),
     ("digits", "baseline.shift", "but with model.precondition = 'flow'"),
     ("imagenet256", "model.channels", "but with model.backbone = 'unet'"),
-    ("digits", "latents.flip", "but with data.space = 'latents'"),
+    ("digits", "stages.direction", "but with model.precondition = 'flow'"),
   ],
 )
 def test_a_field_of_another_choice_is_named(page, field, said):

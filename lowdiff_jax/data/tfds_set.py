@@ -41,7 +41,6 @@ def _quiet():
     logging.set_verbosity(verbosity)
 
 
-@_quiet()
 def open_tfds(
   name: str, resolution: int, crop: str, data_dir: str, part: float
 ) -> tuple[Images, Images]:
@@ -66,7 +65,7 @@ def open_tfds(
   is_imagenet = builder.name == imagenet.NAME
   if is_imagenet and "array_record" not in _formats(builder):
     manual = Path(builder.data_dir).parents[1] / "downloads" / "manual"
-    if imagenet.has_tars(manual) or not builder.is_prepared():
+    if imagenet.has_tars(manual) or not _formats(builder):
       return imagenet.open_imagenet(manual, resolution, crop)
   _prepare(builder, name)
   features = builder.info.features
@@ -101,13 +100,13 @@ def open_tfds(
   return tuple(images(train, picks) for picks in hold_out(len(train), part))
 
 
-@_quiet()
 def data_folder(data_dir: str) -> Path:
   """Where TFDS keeps its sets: `data_dir`, or its own default for ""."""
   # <folder>/digits/<version>
   return Path(_builder("digits", data_dir).data_dir).parents[1]
 
 
+@_quiet()
 def _builder(name, data_dir):
   """The builder of a set, prepared or not."""
   try:
@@ -120,6 +119,7 @@ def _builder(name, data_dir):
     ) from None
 
 
+@_quiet()
 def _formats(builder):
   """The file formats in which a set is prepared, if it is."""
   if not builder.is_prepared():
@@ -129,7 +129,7 @@ def _formats(builder):
 
 def _prepare(builder, name):
   """Prepares a set, if it is not; UserError if it is of no use."""
-  if not builder.is_prepared():
+  if not _formats(builder):
     tfds.disable_progress_bar()
     try:
       builder.download_and_prepare(file_format="array_record")
@@ -137,7 +137,7 @@ def _prepare(builder, name):
       raise
     except Exception as error:  # TFDS lets through whatever went wrong below.
       # Another process of this run may have been faster.
-      if not builder.is_prepared():
+      if not _formats(builder):
         reason = str(error).strip().split("\n")[0]
         raise UserError(
           f"config.data.source = 'tfds:{name}': could not be prepared in "
