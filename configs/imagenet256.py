@@ -188,7 +188,9 @@ def get_config(arguments: str = "") -> ConfigDict:
     config.train.update(
       {"images": 20 * EPOCH, "evaluate_images": EPOCH, "log_images": 25_600}
     )
-    config.evaluation.update({"images": 10_000, "images_on_the_way": 500})
+    config.evaluation.update(
+      {"images": 10_000, "images_on_the_way": 500, "references": 2_000}
+    )
 
   if "smoke" in chosen:
     page.smoke(config)
