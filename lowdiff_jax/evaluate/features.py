@@ -12,6 +12,7 @@ from PIL import Image
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
+from threadpoolctl import threadpool_limits
 
 from lowdiff_jax.evaluate.frechet import frechet_distance, statistics
 from lowdiff_jax.interfaces import Batch, Evaluator, Score
@@ -22,6 +23,9 @@ MAX_SIDE = 16
 MAX_SEEN = 500_000
 
 
+# The matrices are so small that several threads wait for each other more than
+# they multiply: where the cores are busy, a fit takes thirty times as long.
+@threadpool_limits.wrap(limits=1, user_api="blas")
 def make_evaluator(train: Batch, test: Batch, num_classes: int) -> Evaluator:
   """Fits the features on real images.
 
