@@ -23,9 +23,6 @@ MAX_SIDE = 16
 MAX_SEEN = 500_000
 
 
-# The matrices are so small that several threads wait for each other more than
-# they multiply: where the cores are busy, a fit takes thirty times as long.
-@threadpool_limits.wrap(limits=1, user_api="blas")
 def make_evaluator(train: Batch, test: Batch, num_classes: int) -> Evaluator:
   """Fits the features on real images.
 
@@ -79,6 +76,9 @@ def _pixels(images):
   return images.reshape(len(images), -1) / 255.0
 
 
+# The matrices are so small that several threads wait for each other more than
+# they multiply: where the cores are busy, a fit takes thirty times as long.
+@threadpool_limits.wrap(limits=1, user_api="blas")
 def _fit_classifier(pixels, labels):
   epochs = min(1000, MAX_SEEN // len(labels))
   network = MLPClassifier((64,), alpha=1e-3, max_iter=epochs, random_state=0)
