@@ -12,7 +12,6 @@ from lowdiff_jax import build
 from lowdiff_jax.build import Experiment
 from lowdiff_jax.data.latents import LatentInfo
 from lowdiff_jax.diffusion.cascade import Stage, evaluations
-from lowdiff_jax.evaluate import features
 from lowdiff_jax.evaluate.generate import Generate, generate_images
 from lowdiff_jax.interfaces import Batch, Evaluator, ImageSpec
 from lowdiff_jax.train.checkpoint import Checkpoints
@@ -77,6 +76,9 @@ def make_evaluator(experiment: Experiment, data: build.Data) -> Evaluator:
 
   Of latents they are the decoded pictures: what is scored is the denoiser.
   """
+  # scikit-learn takes a second to import, and not all modes score.
+  from lowdiff_jax.evaluate import features
+
   codec, most = experiment.codec, experiment.config.evaluation.references
 
   def pictures(source):
