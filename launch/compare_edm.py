@@ -112,7 +112,7 @@ class _Ours:
     config.stages.images = (args.batch_size,) * len(config.stages.images)
     config.baseline.steps = args.steps
     self.experiment = build.experiment(config, ImageSpec(32, 3, 0))
-    self.generate = self.experiment.generator()
+    self.generate = self.experiment.generate
     self.state = self.experiment.init()
     self.labels = np.full(args.batch_size, -1, np.int32)
     shape = (args.batch_size, 32, 32, 3)

@@ -31,6 +31,7 @@ HOMES = {
   "array_record": {"data"},
   "tensorflow_datasets": {"data"},
   "sklearn": {"data", "evaluate"},
+  "threadpoolctl": {"evaluate"},
   "absl": {"data", "train", "main.py"},
 }
 

@@ -50,6 +50,8 @@ class Experiment(NamedTuple):
     validate: jitted (params, batch) -> metrics.
     bind: params -> denoiser.
     stages: of sampling, the lowest resolution first.
+    generate: the jitted cascade of these stages.
+    generator: (stages, trajectory=False) -> that of any.
     upsample: up2.
     codec: between what a source holds, the denoiser and the eye.
     meta: what a checkpoint must hold to be sampled without the data.
@@ -65,22 +67,11 @@ class Experiment(NamedTuple):
   validate: Callable[[Any, Batch], Metrics]
   bind: Callable[[Any], Denoiser]
   stages: tuple[Stage, ...]
+  generate: Generate
+  generator: Callable[..., Generate]
   upsample: Callable[[Array], Array]
   codec: Codec
   meta: dict[str, Any]
-
-  def generator(
-    self, stages: tuple[Stage, ...] | None = None, *, trajectory: bool = False
-  ) -> Generate:
-    """The jitted cascade, or some stages of it."""
-    return make_generate(
-      self.bind,
-      self.stages if stages is None else stages,
-      channels=self.spec.channels,
-      upsample=self.upsample,
-      mesh=self.mesh,
-      trajectory=trajectory,
-    )
 
   def steps(self, images: float) -> int:
     """Training steps that see at least that many images."""
@@ -131,6 +122,11 @@ def experiment(
     ema_half_life=config.ema.half_life_images,
     ema_ramp=config.ema.ramp,
   )
+  bound = functools.partial(bind, denoiser)
+  stages = sampling_stages(config)
+  generator = functools.partial(
+    make_generate, bound, channels=spec.channels, upsample=upsample, mesh=mesh
+  )
   return Experiment(
     config=config,
     spec=spec,
@@ -142,8 +138,10 @@ def experiment(
     init=lambda: _load(config, jax.jit(init, out_shardings=shardings)(key)),
     step=jax.jit(step, donate_argnums=0, out_shardings=(shardings, everywhere)),
     validate=jax.jit(validate, out_shardings=everywhere),
-    bind=functools.partial(bind, denoiser),
-    stages=sampling_stages(config),
+    bind=bound,
+    stages=stages,
+    generate=generator(stages),
+    generator=generator,
     upsample=upsample,
     codec=codec,
     meta={

@@ -8,7 +8,6 @@ the set needs no network.
 import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
-from sklearn import datasets
 
 
 class Digits(tfds.core.GeneratorBasedBuilder):
@@ -39,6 +38,9 @@ class Digits(tfds.core.GeneratorBasedBuilder):
     return self._examples(test)
 
   def _examples(self, test: bool):
+    # It takes a second to import, and only preparing the set needs it.
+    from sklearn import datasets
+
     digits = datasets.load_digits()
     # Ink is counted from 0 to 16.
     images = np.round(digits.images * (255 / 16)).astype(np.uint8)

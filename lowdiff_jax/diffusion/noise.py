@@ -1,9 +1,10 @@
 """Noise: levels to train on, grids of levels to sample on, and the draws."""
 
+from statistics import NormalDist
+
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.stats import norm
 
 from lowdiff_jax.interfaces import Array
 
@@ -64,8 +65,8 @@ def lognormal_sigmas(
 
 def lognormal_quantiles(count: int, p_mean: float, p_std: float) -> np.ndarray:
   """[count] levels in the middle of equally likely parts of the lognormal."""
-  middles = (np.arange(count) + 0.5) / count
-  return np.exp(p_mean + p_std * norm.ppf(middles))
+  normal = [NormalDist().inv_cdf((i + 0.5) / count) for i in range(count)]
+  return np.exp(p_mean + p_std * np.asarray(normal))
 
 
 def image_keys(seed: int, indices: Array) -> Array:

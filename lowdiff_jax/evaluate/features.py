@@ -12,6 +12,7 @@ from PIL import Image
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
+from threadpoolctl import threadpool_limits
 
 from lowdiff_jax.evaluate.frechet import frechet_distance, statistics
 from lowdiff_jax.interfaces import Batch, Evaluator, Score
@@ -75,6 +76,9 @@ def _pixels(images):
   return images.reshape(len(images), -1) / 255.0
 
 
+# The matrices are so small that several threads wait for each other more than
+# they multiply: where the cores are busy, a fit takes thirty times as long.
+@threadpool_limits.wrap(limits=1, user_api="blas")
 def _fit_classifier(pixels, labels):
   epochs = min(1000, MAX_SEEN // len(labels))
   network = MLPClassifier((64,), alpha=1e-3, max_iter=epochs, random_state=0)

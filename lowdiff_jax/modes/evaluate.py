@@ -3,6 +3,7 @@
 import json
 import platform
 from pathlib import Path
+from typing import Any
 
 import flax
 import jax
@@ -10,6 +11,8 @@ from ml_collections import ConfigDict
 
 import lowdiff_jax
 from lowdiff_jax import build
+from lowdiff_jax.build import Experiment
+from lowdiff_jax.interfaces import Evaluator
 from lowdiff_jax.modes import trained
 
 
@@ -17,11 +20,22 @@ def run(config: ConfigDict, workdir: Path) -> None:
   """Scores generated images; writes a file in workdir/scores."""
   experiment, params, step = trained.load(config, workdir)
   evaluator = trained.make_evaluator(experiment, build.open_data(config))
+  write_score(workdir, experiment, params, step, evaluator)
+
+
+def write_score(
+  workdir: Path,
+  experiment: Experiment,
+  params: Any,
+  step: int,
+  evaluator: Evaluator,
+) -> None:
+  """The score of `run`, of parameters after `step` steps."""
+  config = experiment.config
   count = config.evaluation.images
-  images = trained.images_to_score(
-    experiment, experiment.generator(), params, count
+  score = evaluator(
+    trained.images_to_score(experiment, experiment.generate, params, count)
   )
-  score = evaluator(images)
   if jax.process_index() != 0:
     return
   protocol = {

@@ -1,11 +1,13 @@
 """Mode sample: numbered images, a grid, a strip of stages, a GIF if asked."""
 
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from lowdiff_jax.build import Experiment
 from lowdiff_jax.evaluate import pictures
 from lowdiff_jax.evaluate.generate import concatenate, generate_images
 from lowdiff_jax.modes import trained
@@ -15,10 +17,18 @@ GRID_IMAGES, GRID_COLUMNS = 100, 10
 
 def run(config: ConfigDict, workdir: Path) -> None:
   """Writes images of the averaged parameters to workdir/samples."""
-  experiment, params, step = trained.load(config, workdir)
-  section = config.sampling
+  write_images(workdir, *trained.load(config, workdir))
+
+
+def write_images(
+  workdir: Path, experiment: Experiment, params: Any, step: int
+) -> None:
+  """The images of `run`, from parameters after `step` steps."""
+  section, generate = experiment.config.sampling, experiment.generate
+  if section.gif:
+    generate = experiment.generator(experiment.stages, trajectory=True)
   batches = generate_images(
-    experiment.generator(trajectory=section.gif),
+    generate,
     params,
     np.arange(section.first, section.first + section.images),
     seed=section.seed,

@@ -14,7 +14,7 @@ from lowdiff_jax import build
 from lowdiff_jax.build import Experiment
 from lowdiff_jax.data import pipeline
 from lowdiff_jax.evaluate import pictures
-from lowdiff_jax.interfaces import Batch, ImageSource, Metrics
+from lowdiff_jax.interfaces import Batch, Evaluator, ImageSource, Metrics
 from lowdiff_jax.modes import evaluate, sample, trained
 from lowdiff_jax.train import loop, metrics, sharding
 from lowdiff_jax.train.checkpoint import Checkpoints
@@ -37,6 +37,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
       (workdir / "config.json").write_text(config.to_json(indent=2) + "\n")
       writer = metrics.MetricWriter(workdir, int(state.step))
     stack.enter_context(contextlib.closing(writer))
+    evaluator = trained.make_evaluator(experiment, data)
     loop.train(
       state,
       train_step=experiment.step,
@@ -52,10 +53,11 @@ def run(config: ConfigDict, workdir: Path) -> None:
       checkpoints=checkpoints,
       meta=experiment.meta,
       writer=writer,
-      evaluate=_on_the_way(experiment, data, workdir, writer),
+      evaluate=_on_the_way(experiment, data.test, evaluator, workdir, writer),
     )
-  sample.run(config, workdir)
-  evaluate.run(config, workdir)
+  result = trained.load(config, workdir, experiment)
+  sample.write_images(workdir, *result)
+  evaluate.write_score(workdir, *result, evaluator)
 
 
 def _start(experiment: Experiment, checkpoints: Checkpoints) -> TrainState:
@@ -90,26 +92,25 @@ def device_batches(
 
 def _on_the_way(
   experiment: Experiment,
-  data: build.Data,
+  source: ImageSource,
+  evaluator: Evaluator,
   workdir: Path,
   writer: Any,
 ) -> Callable[[TrainState], Metrics]:
   """Validation losses, a score of few images and a grid of them."""
   section = experiment.config.evaluation
-  held_out = data.test.read(
-    np.arange(min(section.validation_images, len(data.test)))
-  )
-  generate = experiment.generator()
-  score = trained.make_evaluator(experiment, data)
+  held_out = source.read(np.arange(min(section.validation_images, len(source))))
   folder = workdir / "samples"
 
   def watch(state: TrainState) -> Metrics:
     values = experiment.validate(state.ema_params, held_out)
     count = section.images_on_the_way
     batches = list(
-      trained.images_to_score(experiment, generate, state.ema_params, count)
+      trained.images_to_score(
+        experiment, experiment.generate, state.ema_params, count
+      )
     )
-    for name, value in score(batches).values.items():
+    for name, value in evaluator(batches).values.items():
       values[f"score/{name}_of_{count}_images"] = value
     if jax.process_index() == 0:
       folder.mkdir(exist_ok=True)

@@ -12,27 +12,36 @@ from lowdiff_jax import build
 from lowdiff_jax.build import Experiment
 from lowdiff_jax.data.latents import LatentInfo
 from lowdiff_jax.diffusion.cascade import Stage, evaluations
-from lowdiff_jax.evaluate import features
 from lowdiff_jax.evaluate.generate import Generate, generate_images
 from lowdiff_jax.interfaces import Batch, Evaluator, ImageSpec
 from lowdiff_jax.train.checkpoint import Checkpoints
 
 
-def load(config: ConfigDict, workdir: Path) -> tuple[Experiment, Any, int]:
+def load(
+  config: ConfigDict, workdir: Path, experiment: Experiment | None = None
+) -> tuple[Experiment, Any, int]:
   """The experiment, its averaged parameters and their step.
 
-  The data need not be at hand: the checkpoint knows its spec.
+  Args:
+    config: the config.
+    workdir: of the run.
+    experiment: of the config, if it is built already; the data need not be at
+      hand to build it, the checkpoint knows its spec.
+
+  Returns:
+    All three.
   """
   checkpoints = Checkpoints(workdir / "checkpoints", create=False)
   wanted = config.sampling.checkpoint
   step = checkpoints.existing_step(None if wanted < 0 else wanted)
-  meta = checkpoints.meta(step)
-  latents = meta.get("latents")  # Older checkpoints are all of pixels.
-  experiment = build.experiment(
-    config,
-    ImageSpec(**meta["spec"]),
-    latents and LatentInfo.from_json(latents),
-  )
+  if experiment is None:
+    meta = checkpoints.meta(step)
+    latents = meta.get("latents")  # Older checkpoints are all of pixels.
+    experiment = build.experiment(
+      config,
+      ImageSpec(**meta["spec"]),
+      latents and LatentInfo.from_json(latents),
+    )
   params = checkpoints.restore_ema(experiment.state_shapes.ema_params, step)
   checkpoints.close()
   return experiment, params, step
@@ -67,6 +76,9 @@ def make_evaluator(experiment: Experiment, data: build.Data) -> Evaluator:
 
   Of latents they are the decoded pictures: what is scored is the denoiser.
   """
+  # scikit-learn takes a second to import, and not all modes score.
+  from lowdiff_jax.evaluate import features
+
   codec, most = experiment.codec, experiment.config.evaluation.references
 
   def pictures(source):

@@ -41,12 +41,12 @@ def make(program, params, indices, batch_size=8, **kwargs):
 
 def test_image_depends_on_seed_and_index_alone(experiment, params):
   """Over eight devices or one, in batches of 8 or 16, the last one in part."""
-  program = experiment.generator()
+  program = experiment.generator(experiment.stages)
   small = make(program, params, range(20))
   large = make(program, params, range(20), batch_size=16)
   alone = tiny.experiment(devices=jax.devices()[:1])
   there = jax.device_put(jax.device_get(params), jax.devices()[0])
-  one = make(alone.generator(), there, range(20), batch_size=7)
+  one = make(alone.generate, there, range(20), batch_size=7)
   some = make(program, params, [17, 3])
   assert program._cache_size() == 2  # One for each batch size.
   for a, b, c in zip(small.stages, large.stages, one.stages, strict=True):
@@ -65,13 +65,14 @@ def test_image_depends_on_seed_and_index_alone(experiment, params):
 def test_the_whole_cascade_never_calls_the_host(experiment, params):
   indices = np.arange(8)
   args = (params, 0, indices, generate.labels_of(indices, 10))
-  text = experiment.generator().lower(*args).compile().as_text()
+  text = experiment.generate.lower(*args).compile().as_text()
   for host in ("infeed", "outfeed", "send(", "recv(", "callback"):
     assert host not in text
 
 
 def test_trajectories_end_at_the_stages(experiment, params):
-  images = make(experiment.generator(trajectory=True), params, range(10))
+  program = experiment.generator(experiment.stages, trajectory=True)
+  images = make(program, params, range(10))
   for stage, steps in zip(images.stages, images.trajectories, strict=True):
     np.testing.assert_array_equal(steps[-1], stage)
   assert [len(steps) for steps in images.trajectories] == [3, 2]

@@ -138,7 +138,9 @@ def test_adam_warms_up_and_clips():
 
 
 def test_a_tiny_network_learns_an_image():
-  experiment = tiny.experiment(**{"optimizer.warmup_images": 0})
+  experiment = tiny.experiment(
+    devices=jax.devices()[:1], **{"optimizer.warmup_images": 0}
+  )
   current = experiment.init()
   image = np.zeros((8, 8, 8, 1), np.uint8)
   image[:, 2:6] = 255
@@ -158,7 +160,8 @@ def test_a_tiny_network_learns_an_image():
 
 def test_augmentation_trains_and_its_labels_matter():
   experiment = tiny.experiment(
-    **{"data.augment": 0.5, "optimizer.warmup_images": 0}
+    devices=jax.devices()[:1],
+    **{"data.augment": 0.5, "optimizer.warmup_images": 0},
   )
   current = experiment.init()
   batch = sharding.global_batch(experiment.mesh, tiny.batch())
