@@ -30,9 +30,9 @@ def flags(workdir, data_dir, **fields):
   ]
 
 
-def start(workdir, data_dir, **env):
+def start(workdir, data_dir, fields=(), **env):
   return subprocess.Popen(
-    command_line.command(*flags(workdir, data_dir)),
+    command_line.command(*flags(workdir, data_dir, **dict(fields))),
     cwd=command_line.REPOSITORY,
     env=command_line.environment(**env),
     stdout=subprocess.PIPE,
@@ -123,6 +123,7 @@ def test_two_processes_are_one_to_rounding(uninterrupted, tmp_path, data_dir):
     start(
       tmp_path,
       data_dir,
+      {"train.checkpoint_images": 64},
       JAX_COORDINATOR_ADDRESS=f"127.0.0.1:{port}",
       JAX_NUM_PROCESSES="2",
       JAX_PROCESS_ID=str(i),

@@ -126,7 +126,10 @@ def test_guidance_of_the_first_channels_alone():
   everywhere = guidance.classifier_free(labelled, 3.0)(*args)
   first = guidance.classifier_free(labelled, 3.0, channels=3)(*args)
   np.testing.assert_array_equal(first[..., :3], everywhere[..., :3])
-  np.testing.assert_array_equal(first[..., 3:], labelled(*args)[..., 3:])
+  # Half the batch may round the other way.
+  np.testing.assert_allclose(
+    first[..., 3:], labelled(*args)[..., 3:], rtol=1e-6
+  )
   assert jnp.abs(first - everywhere)[..., 3:].min() > 1
 
 

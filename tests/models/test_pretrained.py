@@ -216,7 +216,7 @@ def test_a_new_run_starts_from_published_weights():
     **GOLDEN_FIELDS,
     **{"model.init_from": str(DDPMPP), "stages.sigma_data": (0.5, 0.5)},
   )
-  experiment = build.experiment(config, spec)
+  experiment = build.experiment(config, spec, devices=jax.devices()[:1])
   state = experiment.init()
   chex.assert_trees_all_equal(state.params, state.ema_params)
   golden = np.load(DDPMPP)
@@ -226,13 +226,14 @@ def test_a_new_run_starts_from_published_weights():
     low_res=np.ones((3, 8, 8, 3), np.float32),
     low_res_sigma=np.full(3, 0.1, np.float32),
   )
-  ours = experiment.bind(state.params)(x, golden["in/sigma"], cond)
+  args = (x, golden["in/sigma"], cond)
+  ours = jax.jit(lambda params: experiment.bind(params)(*args))(state.params)
   published = verify.edm_unet(json.loads(str(golden["config"])))
   denoiser = unified.UnifiedDenoiser(
     published, (16,), lambda s, _: precondition.edm(s, sigma_data=0.5), None
   )
   params = {"backbone": pretrained.unet_params(pretrained.read_state(DDPMPP))}
-  theirs = unified.bind(denoiser, params)(x, golden["in/sigma"], cond)
+  theirs = jax.jit(lambda params: unified.bind(denoiser, params)(*args))(params)
   np.testing.assert_allclose(ours, theirs, atol=1e-5)
   wrong = tiny.config(**{"model.init_from": str(DDPMPP)})
   with pytest.raises(UserError, match="this network has no parameter"):
