@@ -111,7 +111,7 @@ def get_config(arguments: str = "") -> ConfigDict:
   }
   config.ema = {"half_life_images": 10_000, "ramp": 0.05}
   config.train = {
-    "images": 192_000,
+    "images": 96_000,
     "log_images": 3_200,
     "evaluate_images": 32_000,
     "checkpoint_images": 16_000,
