@@ -110,7 +110,7 @@ def test_entry_decides_which_levels_a_small_image_runs_through(entry, reaches):
     denoise = unified.bind(make((4, 8), entry), params)
     return jnp.square(denoise(*inputs(4, low_res=False))).sum()
 
-  grads = jax.grad(total)(params)["backbone"]
+  grads = jax.jit(jax.grad(total))(params)["backbone"]
   outer = jnp.abs(grads["enc_8x8_block0"]["conv0"]["kernel"]).max()
   inner = jnp.abs(grads["enc_4x4_block0"]["conv0"]["kernel"]).max()
   assert (outer > 0) == reaches and inner > 0
