@@ -138,18 +138,21 @@ def test_decoding_needs_the_same_autoencoder(trained):
 
 
 def test_published_statistics_can_be_taken(trained, tmp_path):
-  data = build.open_data(make_config(trained))
-  batch = data.train.read(np.arange(4))
   path = tmp_path / "stats.npz"
   mean, std = np.full((1, 4, 1, 1), 0.5), np.full((1, 4, 1, 1), 2.0)
   np.savez(path, mean=mean, std=std)
   config = make_config(trained, **{"latents.statistics": str(path)})
-  codec = build.experiment(config, data.train.spec, data.latents).codec
+  data = build.open_data(config)
+  batch = data.train.read(np.arange(4))
   expected = (batch.image.astype(np.float32) - 0.5) / 2
-  np.testing.assert_allclose(codec.normalise(batch.image), expected, atol=1e-6)
+  experiment = build.experiment(config, data.train.spec, data.latents)
+  normalised = experiment.codec.normalise(batch.image)
+  np.testing.assert_allclose(normalised, expected, atol=1e-6)
+  # A checkpoint remembers them.
+  assert experiment.meta["latents"]["mean"] == [0.5] * 4
   np.savez(path, mean=mean)
   with pytest.raises(UserError, match="has no mean and std"):
-    build.experiment(config, data.train.spec, data.latents)
+    build.open_data(config)
 
 
 def test_training_latents_are_normalised(trained):

@@ -50,6 +50,8 @@ def open_latents(
         f"the config says {wanted[name]}: set --config.latents.dir to others, "
         "or to an empty folder to encode anew"
       )
+  if config.latents.statistics:
+    info = info._replace(**_read_statistics(config))
   return train, test, info
 
 
@@ -135,13 +137,10 @@ def make_codec(
       )
     return loaded.module, loaded.params
 
-  mean, std = info.mean, info.std
-  if config.latents.statistics:
-    mean, std = _read_statistics(config)
   return codec.latents(
     load,
-    mean,
-    std,
+    info.mean,
+    info.std,
     factor=make_autoencoder(config).factor,
     batch_size=config.autoencoder.batch_size,
     mesh=mesh,
@@ -149,12 +148,12 @@ def make_codec(
 
 
 def _read_statistics(config):
-  """mean and std [C] of a published file, of any shape with C numbers."""
+  """mean and std [C] of a published file, there of any shape."""
   path = Path(config.latents.statistics).expanduser()
   state = pretrained.read_state(path)
   if not {"mean", "std"} <= state.keys():
     raise UserError(f"config.latents.statistics: {path} has no mean and std")
-  return state["mean"].reshape(-1), state["std"].reshape(-1)
+  return {name: state[name].reshape(-1) for name in ("mean", "std")}
 
 
 def _wait_for_all():
