@@ -6,13 +6,13 @@ A real latent space at the smallest size: TAEF2 makes a 64x64 picture an 8x8
 latent of 32 channels, and a small LightningDiT is trained on these, with the
 losses, times and guidance of `imagenet256.py`. The pictures are 20 classes of
 Tiny ImageNet (http://cs231n.stanford.edu/tiny-imagenet-200.zip; research only),
-whose folders go into data/animals64, and TAEF2's two files into data/taef2; the
-README has the commands.
+whose folders go into data/animals64, and TAEF2's two files into data/taef2.
+docs/animals64.md has the commands, and what an hour on two shared cores gave.
 
 Arguments, as in --config=configs/animals64_latent.py:baseline
   baseline  the same network and recipe at 8x8 alone, 50 Euler steps.
   reencode  the condition is the latent of the reduced picture.
-  smoke     all of it in a minute, on drawn shapes and untrained TAEF2.
+  smoke     all of it in 90 seconds, on drawn shapes and untrained TAEF2.
 """
 
 from ml_collections import ConfigDict

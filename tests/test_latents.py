@@ -199,7 +199,6 @@ def test_benchmark_reports_what_remat_saves(trained):
   done = command_line.run(
     *flags,
     "--mode=benchmark",
-    "--config.model.depth=2",
     "--config.benchmark.baseline_steps=()",
     config=PAGE,
   )

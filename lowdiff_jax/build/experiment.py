@@ -88,7 +88,7 @@ def experiment(
   """Builds everything but the data, whose spec a checkpoint knows as well.
 
   Args:
-    config: checked by `schema.check`.
+    config: checked by `check.check`.
     spec: of the images.
     latents: what they are encoded by, if they are latents.
     devices: to run on; all by default.

@@ -7,15 +7,19 @@ from typing import Any
 Rule = Callable[[Any], str]
 
 
-def text(value):
+def text(value: Any) -> str:
+  """A str."""
   return "" if isinstance(value, str) else "a text"
 
 
-def flag(value):
+def flag(value: Any) -> str:
+  """A bool."""
   return "" if isinstance(value, bool) else "True or False"
 
 
 def integer(low: int) -> Rule:
+  """An int of at least `low`."""
+
   def rule(value):
     fine = isinstance(value, int) and not isinstance(value, bool)
     return "" if fine and value >= low else f"an integer of at least {low}"
@@ -23,7 +27,11 @@ def integer(low: int) -> Rule:
   return rule
 
 
-def number(low: float, high: float = float("inf"), *, above=False) -> Rule:
+def number(
+  low: float, high: float = float("inf"), *, above: bool = False
+) -> Rule:
+  """A number from `low` (or `above` it) to `high`."""
+
   def rule(value):
     fine = isinstance(value, (int, float)) and not isinstance(value, bool)
     if fine and (low < value if above else low <= value) and value <= high:
@@ -35,12 +43,15 @@ def number(low: float, high: float = float("inf"), *, above=False) -> Rule:
 
 
 def choice(*options: str) -> Rule:
+  """One of the options."""
   return lambda value: (
     "" if value in options else f"one of {', '.join(options)}"
   )
 
 
 def sequence(item: Rule, length: int | None = None) -> Rule:
+  """A tuple of items, of a given length if one is given."""
+
   def rule(value):
     if not isinstance(value, tuple) or length not in (None, len(value)):
       count = "" if length is None else f"{length} "

@@ -103,9 +103,8 @@ def pretrained_params(
   if config.model.backbone == "dit":
     side = config.stages.resolutions[-1]
     loaded = pretrained_dit.dit_params(state, side)
-    if lacking := pretrained.names(params["backbone"]) - pretrained.names(
-      loaded
-    ):
+    ours, theirs = map(pretrained.names, (params["backbone"], loaded))
+    if lacking := ours - theirs:
       raise UserError(
         f"config.model.init_from: {path} lacks the parameter {min(lacking)}"
       )

@@ -55,9 +55,8 @@ def benchmark(
 
   Returns:
     One row for each candidate: images/s (median), with decoding and without,
-    NFE and FLOPs per stage,
-    the part of `peak` that the networks' FLOPs make up, compile seconds, bytes
-    of the compiled program.
+    NFE and FLOPs per stage, the part of `peak` that these make up while
+    sampling, compile seconds, bytes of the compiled program.
   """
   rows, calls = [], []
   for candidate in candidates:
@@ -70,13 +69,8 @@ def benchmark(
     )
     program, compile_row = _compile(candidate.generate, args)
     calls.append((candidate.decode, program, args))
-    rows.append(
-      {
-        "name": candidate.name,
-        **_cost(candidate, channels),
-        **compile_row,
-      }
-    )
+    cost = _cost(candidate, channels)
+    rows.append({"name": candidate.name, **cost, **compile_row})
   seconds = [[] for _ in calls]
   for repeat in range(repeats + 1):
     for times, (decode, program, args) in zip(seconds, calls, strict=True):
@@ -97,7 +91,7 @@ def benchmark(
     speed = rows[0]["images_per_second"] / row["images_per_second"]
     row["cascade_speed_ratio"] = speed
     row["model_flops_utilisation"] = (
-      row["images_per_second"] * row["gflop_per_image"] * 1e9 / peak
+      row["images_per_second_undecoded"] * row["gflop_per_image"] * 1e9 / peak
     )
   return rows
 
