@@ -2,10 +2,10 @@
 
 A file of the golden format (.npz) holds `config`, a JSON text of the published
 constructor's arguments; `params/<published name>`; inputs `in/<name>` and
-outputs `out/<name>`, NCHW. A file whose config says where its `weights` are
-published has no params: they are read from a path given with it. A port is
-right when it loads the parameters by their published names and reproduces every
-output.
+outputs `out/<name>`, NCHW but for pictures in uint8. A file whose config says
+where its `weights` are published has no params: they are read from a path given
+with it. A port is right when it loads the parameters by their published names
+and reproduces every output.
 """
 
 import functools
@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lowdiff_jax.diffusion import noise, precondition, pyramid, sampler
-from lowdiff_jax.evaluate import verify_dit
+from lowdiff_jax.evaluate import verify_dit, verify_inception
 from lowdiff_jax.interfaces import Condition, UserError
 from lowdiff_jax.models import autoencoder, pretrained, taef2, unet
 from lowdiff_jax.models import denoiser as unified
@@ -153,6 +153,8 @@ _NETWORKS: dict[str, Callable[..., dict[str, Callable]]] = {
   "use_swiglu": verify_dit.outputs,
   "z_channels": _ldm_autoencoder,
   "taef2": _taef2,
+  "inception_fid": verify_inception.outputs,
+  "inception_trunk": verify_inception.outputs,
 }
 
 
@@ -231,6 +233,7 @@ def _named(file, prefix):
   for name in file.files:
     if name.startswith(prefix):
       array = file[name]
-      array = array.transpose(0, 2, 3, 1) if array.ndim == 4 else array
+      if array.ndim == 4 and array.dtype != np.uint8:
+        array = array.transpose(0, 2, 3, 1)
       arrays[name.removeprefix(prefix)] = array
   return arrays
