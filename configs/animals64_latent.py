@@ -120,9 +120,14 @@ def get_config(arguments: str = "") -> ConfigDict:
 
   config.evaluation = {
     "images": 1_000,
+    "seed_ranges": 1,
     "images_on_the_way": 100,
-    "references": 2_000,
     "validation_images": 500,
+    "input": "",
+    "inception": "auto",
+    "reference": "",
+    "references": 2_000,
+    "batch_size": 64,
   }
   config.benchmark = {
     "batch_size": 100,

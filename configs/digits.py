@@ -104,9 +104,14 @@ def get_config(arguments: str = "") -> ConfigDict:
 
   config.evaluation = {
     "images": 2_000,
+    "seed_ranges": 1,
     "images_on_the_way": 500,
-    "references": 10_000,
     "validation_images": 256,
+    "input": "",
+    "inception": "none",
+    "reference": "",
+    "references": 0,
+    "batch_size": 64,
   }
   config.benchmark = {
     "batch_size": 500,

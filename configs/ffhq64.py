@@ -112,9 +112,14 @@ def get_config(arguments: str = "") -> ConfigDict:
 
   config.evaluation = {
     "images": 50_000,
+    "seed_ranges": 1,
     "images_on_the_way": 2_000,
-    "references": 10_000,
     "validation_images": 1_000,
+    "input": "",
+    "inception": "auto",
+    "reference": "",
+    "references": 0,
+    "batch_size": 64,
   }
   config.benchmark = {
     "batch_size": 250,

@@ -137,9 +137,14 @@ def get_config(arguments: str = "") -> ConfigDict:
 
   config.evaluation = {
     "images": 50_000,
+    "seed_ranges": 1,
     "images_on_the_way": 2_000,
-    "references": 10_000,
     "validation_images": 1_024,
+    "input": "",
+    "inception": "auto",
+    "reference": "",
+    "references": 0,
+    "batch_size": 64,
   }
   config.benchmark = {
     "batch_size": 256,
@@ -189,7 +194,7 @@ def get_config(arguments: str = "") -> ConfigDict:
       {"images": 20 * EPOCH, "evaluate_images": EPOCH, "log_images": 25_600}
     )
     config.evaluation.update(
-      {"images": 10_000, "images_on_the_way": 500, "references": 2_000}
+      {"images": 10_000, "images_on_the_way": 500, "references": 50_000}
     )
 
   if "smoke" in chosen:

@@ -4,7 +4,7 @@ B is the batch, images are NHWC float32 in [-1, 1] (or normalised latents),
 and sigma is the noise's standard deviation in the units of the image.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -164,19 +164,46 @@ class ImageSource(Protocol):
 Metrics = dict[str, float | Array]
 
 
-class Score(NamedTuple):
-  """One evaluator's verdict on a set of images.
+class Pictures(NamedTuple):
+  """Pictures to score, which need not fit in memory.
 
   Attributes:
-    values: the figures of the generated images.
-    reference: the same figures for real images that were not trained on.
-    protocol: how the evaluator measured.
+    count: how many.
+    batch_size: in which they come.
+    read: start -> their batches from picture `start` on, a multiple of
+      batch_size; the last one may be smaller. Images are [B,H,W,C] uint8.
+  """
+
+  count: int
+  batch_size: int
+  read: Callable[[int], Iterator[Batch]]
+
+
+class Score(NamedTuple):
+  """One evaluator's verdict on a set of pictures; empty but on process 0.
+
+  Attributes:
+    values: the figures.
+    protocol: how they were measured, and how fast.
   """
 
   values: dict[str, float]
-  reference: dict[str, float]
   protocol: dict[str, object]
 
 
-# Batches of generated images -> Score; the images need not fit in memory.
-Evaluator = Callable[[Iterable[Batch]], Score]
+class Evaluator(NamedTuple):
+  """What scores sets of pictures.
+
+  Attributes:
+    score: (pictures, folder=None, settings=None) -> Score. The folder keeps
+      features, so that an interrupted call with the same settings (JSON) can go
+      on; without one they are kept in memory.
+    reference: the figures of real pictures that were not trained on, if known.
+    protocol: all that the figures depend on besides the pictures.
+    shape: of a picture [H,W,C], if others would be a mistake.
+  """
+
+  score: Callable[..., Score]
+  reference: dict[str, float]
+  protocol: dict[str, object]
+  shape: tuple[int, int, int] | None

@@ -23,7 +23,8 @@ ALLOWED["modes"] = ALLOWED["build"] | {"build"}
 ALLOWED["main"] = ALLOWED["modes"] | {"modes"}
 # Who else may know these packages.
 HOMES = {
-  "flax": {"models"},
+  # The network that judges is no model.
+  "flax": {"models", "evaluate/inception.py"},
   "orbax": {"train/checkpoint.py"},
   "optax": {"train", "build/training.py", "build/experiment.py"},
   "ml_collections": {"build", "modes", "main.py"},
@@ -32,7 +33,7 @@ HOMES = {
   "tensorflow_datasets": {"data"},
   "sklearn": {"data", "evaluate"},
   "threadpoolctl": {"evaluate"},
-  "absl": {"data", "train", "main.py"},
+  "absl": {"data", "train", "build/evaluator.py", "main.py"},
 }
 
 

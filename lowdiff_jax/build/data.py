@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from lowdiff_jax.build import latents
 from lowdiff_jax.data import source
 from lowdiff_jax.data.latents import LatentInfo
-from lowdiff_jax.interfaces import ImageSource
+from lowdiff_jax.interfaces import ImageSource, UserError
 
 
 class Data(NamedTuple):
@@ -38,3 +38,29 @@ def open_data(config: ConfigDict) -> Data:
       for split in (train, test)
     )
   return Data(train, test, info)
+
+
+def open_pictures(
+  config: ConfigDict, data: Data | None = None
+) -> tuple[ImageSource, ImageSource]:
+  """The real pictures that generated ones are compared with.
+
+  Args:
+    config: the config.
+    data: its images, if they are open already.
+
+  Returns:
+    Those of training, and those held out; as they were before any encoding.
+
+  Raises:
+    UserError: there are none.
+  """
+  if config.data.space == "pixels":
+    return (data or open_data(config))[:2]
+  try:
+    return latents.open_pictures(config)
+  except UserError as error:
+    raise UserError(
+      f"no pictures to compare with: {error}; or set "
+      "--config.evaluation.reference to statistics of them"
+    ) from error

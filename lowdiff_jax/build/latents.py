@@ -12,7 +12,7 @@ from lowdiff_jax.data import latents, source
 from lowdiff_jax.data.encode import write_latents
 from lowdiff_jax.data.latents import LatentInfo
 from lowdiff_jax.data.tfds_set import data_folder
-from lowdiff_jax.evaluate import codec
+from lowdiff_jax.evaluate import batches, codec
 from lowdiff_jax.interfaces import Codec, ImageSource, ImageSpec, UserError
 from lowdiff_jax.models import pretrained
 from lowdiff_jax.train import sharding
@@ -69,7 +69,11 @@ def encode(config: ConfigDict) -> Path:
   """
   folder = latents_folder(config)
   section = config.latents
-  images, loaded = _open_images(config, folder), load_autoencoder(config)
+  try:
+    images = open_pictures(config)
+  except UserError as error:
+    raise UserError(f"no latents in {folder}, and no images: {error}") from None
+  loaded = load_autoencoder(config)
   # Each process encodes shards of its own.
   mesh = sharding.make_mesh(devices=jax.local_devices())
   encoder = codec.make_encoder(
@@ -87,12 +91,23 @@ def encode(config: ConfigDict) -> Path:
     provenance=_provenance(config, loaded.sha256),
     flip=section.flip,
     shard_images=section.shard_images,
-    batch_size=codec.whole_batch(config.autoencoder.batch_size, mesh),
+    batch_size=batches.whole_batch(config.autoencoder.batch_size, mesh),
     process_index=jax.process_index(),
     process_count=jax.process_count(),
     barrier=_wait_for_all,
   )
   return folder
+
+
+def open_pictures(config: ConfigDict) -> tuple[ImageSource, ImageSource]:
+  """The pictures that are encoded, those to train on and those held out."""
+  return source.open_splits(
+    config.data.source,
+    resolution=picture_side(config),
+    crop=config.data.crop,
+    data_dir=config.data.dir,
+    hold_out=config.data.hold_out,
+  )
 
 
 def latents_folder(config: ConfigDict) -> Path:
@@ -159,19 +174,6 @@ def _read_statistics(config):
 def _wait_for_all():
   if jax.process_count() > 1:
     multihost_utils.sync_global_devices("latents")
-
-
-def _open_images(config, folder):
-  try:
-    return source.open_splits(
-      config.data.source,
-      resolution=picture_side(config),
-      crop=config.data.crop,
-      data_dir=config.data.dir,
-      hold_out=config.data.hold_out,
-    )
-  except UserError as error:
-    raise UserError(f"no latents in {folder}, and no images: {error}") from None
 
 
 def _resolutions(config):

@@ -44,7 +44,12 @@ def smoke(config: ConfigDict) -> None:
     }
   )
   config.evaluation.update(
-    {"images": 100, "images_on_the_way": 10, "validation_images": 10}
+    {
+      "images": 100,
+      "images_on_the_way": 10,
+      "validation_images": 10,
+      "inception": "none",
+    }
   )
   config.benchmark.update(
     {"batch_size": 10, "repeats": 2, "baseline_steps": (3,)}

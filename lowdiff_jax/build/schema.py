@@ -99,13 +99,23 @@ FIELDS: Fields = {
   "baseline.sampler": choice(*SAMPLERS),
   "baseline.steps": integer(1),
   "baseline.sigma_max": positive,
-  # Images of a score at the end, of one on the way, and held-out images for
-  # the validation loss.
+  # Images of a score at the end, for each of so many ranges of seeds, and of
+  # one on the way; and held-out images for the validation loss.
   "evaluation.images": integer(2),
+  "evaluation.seed_ranges": integer(1),
   "evaluation.images_on_the_way": integer(2),
-  # Training images that are the reference of a score, at most.
-  "evaluation.references": integer(2),
   "evaluation.validation_images": integer(1),
+  # Mode evaluate: a folder or an .npz of pictures to score; "" for generated.
+  "evaluation.input": text,
+  # Weights of FID's Inception; "auto" for those in the folder where the command
+  # starts, if there are any; "none" for features of the data set's own.
+  "evaluation.inception": text,
+  # A file of statistics of real pictures; "" for those of the training images,
+  # of at most so many (0: all).
+  "evaluation.reference": text,
+  "evaluation.references": integer(0),
+  # Pictures that Inception sees at a time.
+  "evaluation.batch_size": integer(1),
   "benchmark.batch_size": integer(1),
   "benchmark.repeats": integer(1),
   # Steps of the baseline with the sampler of the cascade's last stage.

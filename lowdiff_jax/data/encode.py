@@ -6,16 +6,15 @@ and ends with the very bytes of an undisturbed one.
 
 import itertools
 import json
-import os
 import reprlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import grain
 import numpy as np
 
+from lowdiff_jax.data import pipeline
 from lowdiff_jax.data.latents import MANIFEST, SETTINGS, VERSION
 from lowdiff_jax.data.shards import split_shards, write_json
 from lowdiff_jax.interfaces import Array, ImageSource, UserError
@@ -24,8 +23,6 @@ from lowdiff_jax.interfaces import Array, ImageSource, UserError
 # resolution, lowest first. An index is the record's own among those of all
 # splits: what the noise of its posterior should be drawn from.
 Encode = Callable[[np.ndarray, np.ndarray], tuple[Array, ...]]
-# In which images are decoded.
-MAX_THREADS = 16
 
 
 def write_latents(
@@ -154,12 +151,7 @@ def _read_ahead(source, shards, first, copies, batch_size) -> Iterator:
     indices = np.pad(first + records, fill, "edge")
     return images, indices.astype(np.int32), batch.label[where]
 
-  threads = min(MAX_THREADS, os.cpu_count() or 1)
-  options = grain.ReadOptions(
-    num_threads=threads, prefetch_buffer_size=2 * threads
-  )
-  dataset = grain.MapDataset.range(len(picks)).map(load)
-  return iter(dataset.to_iter_dataset(options)) if picks else iter(())
+  return pipeline.in_threads(load, range(len(picks)))
 
 
 def _write_shards(shards, batches, encode, batch_size):

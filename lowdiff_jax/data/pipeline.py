@@ -1,10 +1,16 @@
-"""From a source of images to the batches of step 0, 1, 2, ..."""
+"""From a source of images to batches: of training, or just all in order."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import grain
+import numpy as np
 
-from lowdiff_jax.interfaces import Batch, ImageSource
+from lowdiff_jax.interfaces import Batch, ImageSource, Pictures
+
+# In which images are decoded where they are all read.
+MAX_THREADS = 16
 
 
 def batches(
@@ -40,3 +46,40 @@ def batches(
   dataset = order.batch(batch_size).map(lambda picks: source.read(picks[slab]))
   options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
   return iter(dataset[start:].to_iter_dataset(options))
+
+
+def in_order(
+  source: ImageSource, picks: np.ndarray, batch_size: int
+) -> Pictures:
+  """Chosen images of a source, one after the other, decoded in threads.
+
+  Args:
+    source: of pictures.
+    picks: [N] which ones.
+    batch_size: in which to return them.
+
+  Returns:
+    The pictures.
+  """
+
+  def load(first):
+    return source.read(picks[first : first + batch_size])
+
+  def read(start):
+    return in_threads(load, range(start, len(picks), batch_size))
+
+  return Pictures(len(picks), batch_size, read)
+
+
+def in_threads(
+  load: Callable[[int], Any], numbers: Sequence[int]
+) -> Iterator[Any]:
+  """load(number) of each number, in order, loaded ahead by threads."""
+  if not numbers:
+    return iter(())
+  threads = min(MAX_THREADS, os.cpu_count() or 1)
+  options = grain.ReadOptions(
+    num_threads=threads, prefetch_buffer_size=2 * threads
+  )
+  dataset = grain.MapDataset.source(numbers).map(load)
+  return iter(dataset.to_iter_dataset(options))

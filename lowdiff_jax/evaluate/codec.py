@@ -10,6 +10,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from lowdiff_jax.diffusion import noise, pyramid
+from lowdiff_jax.evaluate.batches import in_batches
 from lowdiff_jax.interfaces import Array, Codec
 from lowdiff_jax.models.autoencoder import sample_posterior
 
@@ -67,47 +68,13 @@ def latents(
       module.apply({"params": params}, x * std + mean, method="decode")
     )
 
-  size = whole_batch(batch_size, mesh)
   return Codec(
     normalise,
-    _in_batches(encode_batch, load, size, mesh),
-    _in_batches(decode_batch, load, size, mesh),
+    in_batches(encode_batch, load, batch_size, mesh),
+    in_batches(decode_batch, load, batch_size, mesh),
     factor,
     channels=3,
   )
-
-
-def whole_batch(size: int, mesh: Mesh) -> int:
-  """`size`, rounded up to divide over the devices."""
-  return -(-size // mesh.size) * mesh.size
-
-
-def _in_batches(function, load, size, mesh):
-  """images -> function(module, params, images), a few at a time."""
-  over_devices = NamedSharding(mesh, P(("data", "fsdp")))
-
-  def spread(module, params, images):
-    images = jax.lax.with_sharding_constraint(images, over_devices)
-    return function(module, params, images)
-
-  run = jax.jit(
-    spread, static_argnums=0, out_shardings=NamedSharding(mesh, P())
-  )
-
-  def batches(images):
-    module, params = load()
-    parts = []
-    for start in range(0, len(images), size):
-      part = images[start : start + size]
-      # One shape, one compilation: the last batch repeats its last image.
-      missing = size - len(part)
-      padding = [(0, missing)] + [(0, 0)] * (part.ndim - 1)
-      pad = np if isinstance(part, np.ndarray) else jnp
-      full = pad.pad(part, padding, mode="edge")
-      parts.append(run(module, params, full)[: len(part)])
-    return jnp.concatenate(parts)
-
-  return batches
 
 
 def make_encoder(

@@ -119,9 +119,7 @@ def _mixed_a(x, name, pooled):
   deep = _conv(deep, f"{name}.branch3x3dbl_2", 96, 3)
   return _join(
     _conv(x, f"{name}.branch1x1", 64),
-    _conv(
-      _conv(x, f"{name}.branch5x5_1", 48), f"{name}.branch5x5_2", 64, 5
-    ),
+    _conv(_conv(x, f"{name}.branch5x5_1", 48), f"{name}.branch5x5_2", 64, 5),
     _conv(deep, f"{name}.branch3x3dbl_3", 96, 3),
     _conv(_average_pool(x), f"{name}.branch_pool", pooled),
   )
@@ -181,18 +179,15 @@ def _mixed_e(x, name, pool):
 def _conv(x, name, features, kernel=1, stride=1, padding="SAME"):
   """relu(w * x + b), batch normalisation being in w and b."""
   # GPUs and TPUs would by themselves compute with 10 or 7 bits of mantissa.
-  kind = {"features": features, "precision": "highest", "name": name}
+  exact = {"precision": "highest", "name": name}
   if kernel == 1:
-    return jax.nn.relu(nn.Dense(**kind)(x))
+    return jax.nn.relu(nn.Dense(features, **exact)(x))
   height, width = (kernel, kernel) if isinstance(kernel, int) else kernel
-  rows, columns = (
-    (k // 2 if padding == "SAME" else 0) for k in (height, width)
-  )
-  # On a CPU XLA takes half the time for rows of a multiple of four.
-  padded = x.shape[2] + 2 * columns
-  more = -padded % 4
-  pads = ((rows, rows), (columns, columns + more))
-  x = nn.Conv(kernel_size=(height, width), strides=stride, padding=pads, **kind)(x)
+  above, left = (k // 2 if padding == "SAME" else 0 for k in (height, width))
+  # On a CPU, XLA takes half the time for rows of a multiple of four.
+  padded = x.shape[2] + 2 * left
+  pads = ((above, above), (left, left - padded % -4))
+  x = nn.Conv(features, (height, width), stride, pads, **exact)(x)
   return jax.nn.relu(x[:, :, : (padded - width) // stride + 1])
 
 
@@ -201,9 +196,7 @@ def _max_pool(x, stride=2, padding="VALID"):
 
 
 def _average_pool(x):
-  return nn.avg_pool(
-    x, (3, 3), (1, 1), "SAME", count_include_pad=False
-  )
+  return nn.avg_pool(x, (3, 3), (1, 1), "SAME", count_include_pad=False)
 
 
 def _join(*branches):

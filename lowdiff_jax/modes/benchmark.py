@@ -29,7 +29,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
     build.experiment(_with_cascade(config, yes), data.train.spec, data.latents)
     for yes in (True, False)
   )
-  score = trained.make_evaluator(cascade, data)
+  evaluator = build.make_evaluator(config, data, cascade)
   cascade_params = _params(cascade, workdir)
   single_params = _params(single, workdir.with_name(f"{workdir.name}-baseline"))
   own = cascade.stages[-1].sampler.__name__
@@ -70,10 +70,8 @@ def run(config: ConfigDict, workdir: Path) -> None:
     row["sampling"] = trained.describe(config, stages)
     row["scores"] = None
     if params is not None:
-      images = trained.images_to_score(
-        experiment, candidate.generate, params, count
-      )
-      row["scores"] = score(images).values
+      images = trained.pictures(experiment, candidate.generate, params, count)
+      row["scores"] = evaluator.score(images).values
   if jax.process_index() == 0:
     _report(config, workdir, rows, training, decoding, peak)
 

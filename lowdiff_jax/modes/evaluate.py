@@ -1,68 +1,172 @@
 """Mode evaluate: scores with the whole protocol beside them."""
 
+import hashlib
 import json
 import platform
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 import lowdiff_jax
 from lowdiff_jax import build
 from lowdiff_jax.build import Experiment
-from lowdiff_jax.interfaces import Evaluator
+from lowdiff_jax.data.stored import open_stored
+from lowdiff_jax.evaluate import table
+from lowdiff_jax.interfaces import Evaluator, Pictures
 from lowdiff_jax.modes import trained
+from lowdiff_jax.train.checkpoint import Checkpoints
+
+
+class Subject(NamedTuple):
+  """A set of pictures to score.
+
+  Attributes:
+    name: of its files.
+    pictures: the set.
+    protocol: all that the pictures depend on, as JSON.
+  """
+
+  name: str
+  pictures: Pictures
+  protocol: dict[str, Any]
 
 
 def run(config: ConfigDict, workdir: Path) -> None:
-  """Scores generated images; writes a file in workdir/scores."""
+  """Scores generated images, or those of the user's; writes to workdir/scores.
+
+  An interrupted run goes on where it was.
+  """
+  if config.evaluation.input:
+    evaluator = build.make_evaluator(config)
+    _score_all(workdir, [_stored(config, evaluator)], evaluator)
+    return
   experiment, params, step = trained.load(config, workdir)
-  evaluator = trained.make_evaluator(experiment, build.open_data(config))
-  write_score(workdir, experiment, params, step, evaluator)
+  evaluator = build.make_evaluator(config, parts=experiment)
+  score_checkpoint(workdir, experiment, params, step, evaluator)
 
 
-def write_score(
+def score_checkpoint(
   workdir: Path,
   experiment: Experiment,
   params: Any,
   step: int,
   evaluator: Evaluator,
 ) -> None:
-  """The score of `run`, of parameters after `step` steps."""
+  """The scores of `run`, of averaged parameters after `step` steps."""
+  section = experiment.config.evaluation
+  subjects = [
+    _generated(workdir, experiment, params, step, k * section.images)
+    for k in range(section.seed_ranges)
+  ]
+  _score_all(workdir, subjects, evaluator)
+
+
+def _generated(workdir, experiment, params, step, first):
+  """Images first, first + 1, ... of the sampling seed."""
   config = experiment.config
   count = config.evaluation.images
-  score = evaluator(
-    trained.images_to_score(experiment, experiment.generate, params, count)
+  checkpoints = Checkpoints(workdir / "checkpoints", create=False)
+  digest = checkpoints.sha256(step)
+  checkpoints.close()
+  return Subject(
+    f"step_{step:08d}_images_{count}" + (f"_from_{first}" if first else ""),
+    trained.pictures(experiment, experiment.generate, params, count, first),
+    {
+      "images": count,
+      "seed": config.sampling.seed,
+      "indices": f"{first}..{first + count - 1}",
+      "labels": (
+        "all classes in turn" if experiment.spec.num_classes else "none"
+      ),
+      "rounding": "trunc(clip(127.5 x + 128, 0, 255))",
+      "checkpoint": str(workdir / "checkpoints" / str(step)),
+      "checkpoint_sha256": digest,
+      "parameters": f"EMA, half-life {config.ema.half_life_images:g} images",
+      "images_trained_on": step * experiment.batch_size,
+      "sampling": trained.describe(config, experiment.stages),
+    },
   )
+
+
+def _stored(config, evaluator):
+  """The pictures of config.evaluation.input."""
+  section = config.evaluation
+  path = Path(section.input).expanduser()
+  stored = open_stored(path, section.batch_size, evaluator.shape)
+  return Subject(
+    f"{path.stem}_images_{stored.pictures.count}",
+    stored.pictures,
+    {
+      "images": stored.pictures.count,
+      "input": str(path.absolute()),
+      "input_id": stored.id,
+    },
+  )
+
+
+def _score_all(
+  workdir: Path, subjects: Sequence[Subject], evaluator: Evaluator
+) -> None:
+  """A file of each subject; of several another one, which says so."""
+  code = _code_sha256()
+  found, folders = {}, []
+  for subject in subjects:
+    settings = {**subject.protocol, **evaluator.protocol, "code_sha256": code}
+    digest = hashlib.sha256(_json(settings).encode()).hexdigest()[:8]
+    path = workdir / "scores" / f"{subject.name}_{digest}.json"
+    folders.append(path.with_suffix(".partial"))
+    score = evaluator.score(subject.pictures, folders[-1], settings)
+    if jax.process_index() != 0:
+      continue
+    record = {
+      "generated": score.values,
+      "held_out": evaluator.reference,
+      "protocol": {**settings, **score.protocol, **_where()},
+    }
+    path.write_text(_json(record) + "\n")
+    found[path] = record
+    print(f"\n{subject.protocol['images']} images, scored in {path}")
+    print(table.of_one(record))
   if jax.process_index() != 0:
     return
-  protocol = {
-    "images": count,
-    "seed": config.sampling.seed,
-    "indices": f"0..{count - 1}",
-    "labels": "all classes in turn" if experiment.spec.num_classes else "none",
-    "rounding": "trunc(clip(127.5 x + 128, 0, 255))",
-    "checkpoint": str(workdir / "checkpoints" / str(step)),
-    "parameters": f"EMA, half-life {config.ema.half_life_images:g} images",
-    "images_trained_on": step * experiment.batch_size,
-    "sampling": trained.describe(config, experiment.stages),
-    **score.protocol,
+  if len(subjects) > 1:
+    path = next(iter(found))
+    path = path.with_name(f"{path.stem}_and_{len(subjects) - 1}_more.json")
+    summary = table.summary(found)
+    path.write_text(_json(summary) + "\n")
+    print(f"\nof {len(subjects)} ranges of seeds, in {path}")
+    print(table.of_summary(summary))
+  for folder in folders:
+    shutil.rmtree(folder)
+
+
+def _where():
+  """What a figure should not depend on, but might."""
+  return {
     "versions": {
       "lowdiff_jax": lowdiff_jax.__version__,
       "jax": jax.__version__,
       "flax": flax.__version__,
+      "numpy": np.__version__,
       "python": platform.python_version(),
     },
     "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
   }
-  record = {"generated": score.values, "held_out": score.reference}
-  folder = workdir / "scores"
-  folder.mkdir(exist_ok=True)
-  path = folder / f"step_{step:08d}_images_{count}.json"
-  path.write_text(json.dumps({**record, "protocol": protocol}, indent=2) + "\n")
-  print(f"\n{count} images of step {step}, scored in {path}")
-  print(f"{'':24}{'generated':>12}{'held out':>12}")
-  for name, value in score.values.items():
-    print(f"{name:24}{value:12.4f}{score.reference[name]:12.4f}")
+
+
+def _code_sha256():
+  """Of this package."""
+  root, digest = Path(lowdiff_jax.__file__).parent, hashlib.sha256()
+  for path in sorted(root.rglob("*.py")):
+    digest.update(path.read_bytes())
+  return digest.hexdigest()
+
+
+def _json(value):
+  return json.dumps(value, indent=2)

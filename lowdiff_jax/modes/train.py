@@ -37,7 +37,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
       (workdir / "config.json").write_text(config.to_json(indent=2) + "\n")
       writer = metrics.MetricWriter(workdir, int(state.step))
     stack.enter_context(contextlib.closing(writer))
-    evaluator = trained.make_evaluator(experiment, data)
+    evaluator = build.make_evaluator(config, data, experiment)
     loop.train(
       state,
       train_step=experiment.step,
@@ -57,7 +57,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
     )
   result = trained.load(config, workdir, experiment)
   sample.write_images(workdir, *result)
-  evaluate.write_score(workdir, *result, evaluator)
+  evaluate.score_checkpoint(workdir, *result, evaluator)
 
 
 def _start(experiment: Experiment, checkpoints: Checkpoints) -> TrainState:
@@ -104,19 +104,23 @@ def _on_the_way(
 
   def watch(state: TrainState) -> Metrics:
     values = experiment.validate(state.ema_params, held_out)
-    count = section.images_on_the_way
-    batches = list(
-      trained.images_to_score(
-        experiment, experiment.generate, state.ema_params, count
-      )
+    count, shown = section.images_on_the_way, []
+    subject = trained.pictures(
+      experiment, experiment.generate, state.ema_params, count
     )
-    for name, value in evaluator(batches).values.items():
+
+    def read(start):
+      for batch in subject.read(start):
+        shown.extend(batch.image[: sample.GRID_IMAGES - len(shown)])
+        yield batch
+
+    score = evaluator.score(subject._replace(read=read))
+    for name, value in score.values.items():
       values[f"score/{name}_of_{count}_images"] = value
     if jax.process_index() == 0:
       folder.mkdir(exist_ok=True)
       step = int(state.step)
-      shown = np.concatenate([batch.image for batch in batches])
-      grid = pictures.grid(shown[: sample.GRID_IMAGES], sample.GRID_COLUMNS)
+      grid = pictures.grid(np.stack(shown), sample.GRID_COLUMNS)
       pictures.write_png(folder / f"step_{step:08d}.png", grid)
       writer.write_image(step, "samples", grid)
     return values

@@ -1,6 +1,6 @@
 """What the modes need of a trained model: its parameters and its images."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from lowdiff_jax.build import Experiment
 from lowdiff_jax.data.latents import LatentInfo
 from lowdiff_jax.diffusion.cascade import Stage, evaluations
 from lowdiff_jax.evaluate.generate import Generate, generate_images
-from lowdiff_jax.interfaces import Batch, Evaluator, ImageSpec
+from lowdiff_jax.interfaces import Batch, ImageSpec, Pictures
 from lowdiff_jax.train.checkpoint import Checkpoints
 
 
@@ -53,42 +53,31 @@ def batch_size(wanted: int, images: int | None = None) -> int:
   return -(-size // jax.device_count()) * jax.device_count()
 
 
-def images_to_score(
-  experiment: Experiment, generate: Generate, params: Any, count: int
-) -> Iterator[Batch]:
-  """The first `count` images of the sampling seed, all classes in turn."""
+def pictures(
+  experiment: Experiment,
+  generate: Generate,
+  params: Any,
+  count: int,
+  first: int = 0,
+) -> Pictures:
+  """Images first ... first + count - 1 of the sampling seed, to be scored."""
   section = experiment.config.sampling
-  for batch in generate_images(
-    generate,
-    params,
-    np.arange(count),
-    seed=section.seed,
-    batch_size=batch_size(section.batch_size, count),
-    num_classes=experiment.spec.num_classes,
-    decode=experiment.codec.decode,
-    last_only=True,
-  ):
-    yield Batch(batch.stages[-1], batch.labels)
+  size = batch_size(section.batch_size, count)
 
+  def read(start):
+    for batch in generate_images(
+      generate,
+      params,
+      np.arange(first + start, first + count),
+      seed=section.seed,
+      batch_size=size,
+      num_classes=experiment.spec.num_classes,
+      decode=experiment.codec.decode,
+      last_only=True,
+    ):
+      yield Batch(batch.stages[-1], batch.labels)
 
-def make_evaluator(experiment: Experiment, data: build.Data) -> Evaluator:
-  """Scores against the training images; the floor is the held-out ones.
-
-  Of latents they are the decoded pictures: what is scored is the denoiser.
-  """
-  # scikit-learn takes a second to import, and not all modes score.
-  from lowdiff_jax.evaluate import features
-
-  codec, most = experiment.codec, experiment.config.evaluation.references
-
-  def pictures(source):
-    batch = source.read(np.arange(min(most, len(source))))
-    *_, top = jax.tree.leaves(codec.normalise(batch.image))
-    return Batch(np.asarray(codec.decode(top)), batch.label)
-
-  return features.make_evaluator(
-    pictures(data.train), pictures(data.test), data.train.spec.num_classes
-  )
+  return Pictures(count, size, read)
 
 
 def describe(

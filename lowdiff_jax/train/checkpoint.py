@@ -108,6 +108,11 @@ class Checkpoints:
     args = ocp.args.Composite(ema=ocp.args.StandardRestore(target))
     return self._manager.restore(step, args=args)["ema"]
 
+  def sha256(self, step: int) -> str | None:
+    """Of the sums of a checkpoint's files, which is that of its content."""
+    manifest = self._directory / str(step) / MANIFEST
+    return _sha256(manifest) if manifest.exists() else None
+
   def close(self) -> None:
     """Waits until everything is on disk."""
     self._manager.wait_until_finished()

@@ -14,8 +14,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits
 
+from lowdiff_jax.evaluate.collect import collect
 from lowdiff_jax.evaluate.frechet import frechet_distance, statistics
-from lowdiff_jax.interfaces import Batch, Evaluator, Score
+from lowdiff_jax.evaluate.scores import make_evaluator
+from lowdiff_jax.interfaces import Batch, Evaluator, Pictures
 
 # Larger images are shrunk to this side: the scorer is a small one.
 MAX_SIDE = 16
@@ -23,7 +25,7 @@ MAX_SIDE = 16
 MAX_SEEN = 500_000
 
 
-def make_evaluator(train: Batch, test: Batch, num_classes: int) -> Evaluator:
+def own_evaluator(train: Batch, test: Batch, num_classes: int) -> Evaluator:
   """Fits the features on real images.
 
   Args:
@@ -38,28 +40,37 @@ def make_evaluator(train: Batch, test: Batch, num_classes: int) -> Evaluator:
   """
   fit = _fit_classifier if num_classes > 1 else _fit_components
   describe, classify, name = fit(_pixels(train.image), train.label)
-  reference = statistics(describe(_pixels(train.image)))
+  reference = statistics([describe(_pixels(train.image))])
 
-  def measure(batches):
-    features, agreed = [], []
-    for batch in batches:
-      pixels = _pixels(batch.image)
-      features.append(describe(pixels))
-      if classify is not None:
-        agreed.append(classify(pixels) == batch.label)
-    ours = statistics(np.concatenate(features))
+  def extract(images):
+    pixels = _pixels(images)
+    found = {"own": describe(pixels)}
+    if classify is not None:
+      found["class"] = classify(pixels)
+    return found
+
+  def measure(collected):
+    ours = statistics(chunk["own"] for chunk in collected.chunks())
     values = {"frechet_distance": frechet_distance(reference, ours)}
-    if agreed:
-      values["label_agreement"] = float(np.concatenate(agreed).mean())
+    labels = collected.column("label")
+    if classify is not None and (labels >= 0).all():
+      agreed = collected.column("class") == labels
+      values["label_agreement"] = float(agreed.mean())
     return values
 
-  floor = measure([test])
-  protocol = {
-    "features": name,
-    "reference": f"{len(train.label)} training images",
-    "floor": f"{len(test.label)} held-out images",
-  }
-  return lambda batches: Score(measure(batches), floor, protocol)
+  count = len(test.label)
+  held_out = Pictures(count, count, lambda start: iter([test]))
+  return make_evaluator(
+    extract,
+    measure,
+    reference=measure(collect(held_out, extract)),
+    protocol={
+      "features": name,
+      "reference": f"{len(train.label)} training images",
+      "held_out": f"{count} held-out images",
+    },
+    shape=train.image.shape[1:],
+  )
 
 
 def _pixels(images):
