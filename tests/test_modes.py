@@ -40,7 +40,7 @@ def test_train_leaves_all_it_promises(trained):
 
 
 def test_score_file_holds_the_protocol(trained):
-  (path,) = (trained[0] / "scores").glob("*.json")
+  (path,) = (trained[0] / "scores").glob("*_images_100_*.json")
   record = json.loads(path.read_text())
   assert set(record["generated"]) == set(record["held_out"])
   protocol = record["protocol"]
@@ -52,6 +52,9 @@ def test_score_file_holds_the_protocol(trained):
   assert top["sigmas"][-1] == 0
   for name in ("parameters", "features", "reference", "versions", "device"):
     assert protocol[name]
+  for name in ("checkpoint", "pictures", "code"):
+    assert len(protocol[f"{name}_sha256"]) == 64
+  assert protocol["images_per_second_with_features"] > 0
 
 
 def test_sample_is_a_function_of_seed_and_index(trained):
@@ -77,8 +80,8 @@ def test_sample_is_a_function_of_seed_and_index(trained):
 
 def test_evaluate(trained):
   printed = run(trained, "--mode=evaluate", "--config.evaluation.images=20")
-  assert "20 images of step 10" in printed
-  assert (trained[0] / "scores" / "step_00000010_images_20.json").exists()
+  (path,) = (trained[0] / "scores").glob("step_00000010_images_20_*.json")
+  assert f"20 images, scored in {path}" in printed
 
 
 def test_benchmark_against_a_baseline_of_the_same_recipe(trained):

@@ -64,20 +64,23 @@ def make_evaluator(
   )
   figures = functools.partial(scores.inception_figures, inception.pool)
   protocol = scores.inception_protocol(inception)
-  size, file = config.evaluation.batch_size, config.evaluation.reference
-  shape = None
-  if file:
-    file = Path(file).expanduser()
+  section = config.evaluation
+  if section.reference:
+    file, shape = Path(section.reference).expanduser(), None
   else:
     file, shape = _real_pictures(config, data, inception, extract, figures)
-  found = reference.read_reference(
-    file, extract, inception.pool, OUTPUTS[inception.pool], size
-  )
+  found = None
+  # Other processes need not see process 0's files, and do not measure.
+  if section.reference or jax.process_index() == 0:
+    size = OUTPUTS[inception.pool]
+    found = reference.read_reference(
+      file, extract, inception.pool, size, section.batch_size
+    )
   return scores.make_evaluator(
     extract,
     functools.partial(figures, found),
-    reference=found.held_out,
-    protocol={**protocol, "reference": found.protocol},
+    reference=found.held_out if found else {},
+    protocol={**protocol, "reference": found and found.protocol},
     shape=shape,
   )
 
@@ -129,20 +132,14 @@ def _real_pictures(config, data, inception: Inception, extract, figures):
   """The file of statistics of the config's pictures, and their shape."""
   train, test = open_pictures(config, data)
   section = config.evaluation
-  count = min(section.references or len(train), len(train))
-  picks, held_out = (
-    np.arange(most) * len(source) // most
-    for source, most in (
-      (train, count),
-      (test, min(reference.KEPT, len(test))),
-    )
-  )
+  picks = _spread(train, section.references or len(train))
+  held_out = _spread(test, section.references or reference.KEPT)
   settings = {
     "source": config.data.source,
     "resolution": train.spec.resolution,
     "crop": config.data.crop,
     "hold_out": config.data.hold_out,
-    "pictures": count,
+    "pictures": len(picks),
     "held_out_pictures": len(held_out),
     "sample_sha256": _sample(train, picks),
     **scores.inception_protocol(inception),
@@ -164,8 +161,13 @@ def _real_pictures(config, data, inception: Inception, extract, figures):
   return path, (side, side, train.spec.channels)
 
 
+def _spread(pictures, most):
+  """The indices of at most so many, over all of them."""
+  count = min(most, len(pictures))
+  return np.arange(count) * len(pictures) // count
+
+
 def _sample(source, picks):
   """The sum of some of the pictures: the same name may come to hold others."""
-  some = np.arange(min(SAMPLED, len(picks))) * len(picks) // SAMPLED
-  images = source.read(picks[some]).image
+  images = source.read(picks[_spread(picks, SAMPLED)]).image
   return hashlib.sha256(np.ascontiguousarray(images)).hexdigest()

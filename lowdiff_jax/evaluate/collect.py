@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
+from tqdm import tqdm
 
 from lowdiff_jax.interfaces import Pictures
 
@@ -94,15 +95,22 @@ def collect(
   done = 0
   if jax.process_index() == 0:
     _claim(folder, settings)
-    while done < len(paths) and _is_whole(paths[done]):
+    counts = [min(size, pictures.count - start) for start in starts]
+    while done < len(paths) and _count(paths[done]) == counts[done]:
       done += 1
   done = agree(done)
-  if done and jax.process_index() == 0:
-    print(f"going on after {starts[done - 1] + size} pictures in {folder}")
   chunks = _extracted(pictures, extract, starts[done:])
-  for path, chunk in zip(paths[done:], chunks, strict=True):
-    if jax.process_index() == 0:
-      _save(path, chunk)
+  with tqdm(
+    desc=f"features, {folder.stem}",
+    total=pictures.count,
+    initial=min(done * size, pictures.count),
+    unit="img",
+    disable=jax.process_index() != 0,
+  ) as progress:
+    for path, chunk in zip(paths[done:], chunks, strict=True):
+      if jax.process_index() == 0:
+        _save(path, chunk)
+      progress.update(len(chunk["label"]))
   return Collected(pictures.count, lambda: map(_load, paths))
 
 
@@ -157,9 +165,9 @@ def _load(path):
     return {name: file[name] for name in file.files}
 
 
-def _is_whole(path):
-  """Whether a chunk is there, by the CRCs of its arrays."""
+def _count(path):
+  """Pictures of a chunk; 0 if it is missing or damaged, by its arrays' CRCs."""
   try:
-    return bool(_load(path))
-  except (OSError, ValueError, EOFError, zipfile.BadZipFile):
-    return False
+    return len(_load(path)["label"])
+  except (OSError, LookupError, ValueError, EOFError, zipfile.BadZipFile):
+    return 0

@@ -24,7 +24,7 @@ def outputs(
   names = tuple(OUTPUTS)
   if "shapes" in config:
     state = {
-      name: _random(config["seed_prefix"], name, shape)
+      name: random_weight(config["seed_prefix"], name, shape)
       for name, shape in config["shapes"].items()
     }
   else:  # As far as mixed_7.
@@ -36,7 +36,7 @@ def outputs(
   return {name: lambda name=name: found[name] for name in names}
 
 
-def _random(prefix, name, shape):
+def random_weight(prefix, name, shape):
   """The weights that a golden file of this network has instead of its own."""
   rng = np.random.default_rng(zlib.crc32((prefix + name).encode()))
   if name.endswith("num_batches_tracked"):
