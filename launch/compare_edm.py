@@ -14,7 +14,6 @@ denoise alike. The published code is for non-commercial use.
 import argparse
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,6 +24,7 @@ import jax
 import numpy as np
 
 from configs import cifar10
+from launch.worker import Worker
 from lowdiff_jax import build
 from lowdiff_jax.interfaces import Batch, Condition, ImageSpec
 
@@ -38,7 +38,14 @@ def main() -> int:
   # The other side needs memory of the same device.
   os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
   with tempfile.TemporaryDirectory() as files:
-    theirs = _Theirs(args, files)
+    theirs = Worker(
+      args.torch_python,
+      "edm_worker.py",
+      f"--edm={args.edm.resolve()}",
+      f"--files={files}",
+      f"--batch-size={args.batch_size}",
+      f"--steps={args.steps}",
+    )
     ours = _Ours(args, files)
     print(f"PyTorch {theirs.about}; JAX {jax.__version__} {jax.devices()[0]}")
     error = _difference(theirs, ours, Path(files))
@@ -65,41 +72,6 @@ def _arguments():
   if not (args.edm / "training" / "networks.py").is_file():
     parser.error(f"--edm {args.edm}: there is no training/networks.py in it")
   return args
-
-
-class _Theirs:
-  """The other process: told a job, it answers with the seconds."""
-
-  def __init__(self, args, files):
-    self.process = subprocess.Popen(
-      [
-        args.torch_python,
-        str(Path(__file__).with_name("edm_worker.py")),
-        f"--edm={args.edm.resolve()}",
-        f"--files={files}",
-        f"--batch-size={args.batch_size}",
-        f"--steps={args.steps}",
-      ],
-      stdin=subprocess.PIPE,
-      stdout=subprocess.PIPE,
-      text=True,
-    )
-    self.about = self._answer().removeprefix("ready ")
-
-  def __call__(self, job: str) -> float:
-    self.process.stdin.write(f"{job}\n")
-    self.process.stdin.flush()
-    return float(self._answer())
-
-  def _answer(self):
-    line = self.process.stdout.readline()
-    if not line:
-      raise SystemExit("the published code stopped; its message is above")
-    return line.strip()
-
-  def close(self):
-    self.process.stdin.close()
-    self.process.wait()
 
 
 class _Ours:
@@ -153,7 +125,7 @@ def _difference(theirs, ours, files):
   return np.abs(found - expected).max() / np.abs(expected).max()
 
 
-def _compare(args, job: str, theirs: _Theirs, ours_job: Callable[[], None]):
+def _compare(args, job: str, theirs: Worker, ours_job: Callable[[], None]):
   """Takes turns, so that a drifting machine hits both alike."""
   seconds = {"published": [], "ours": []}
   for turn in range(args.repeats + 1):

@@ -6,9 +6,15 @@ import sys
 
 import chex
 import jax
+import pytest
 
-from launch import compile_time
+from launch import compare_fid, compile_time
+from lowdiff_jax.evaluate.inception_weights import (
+  inception_params,
+  load_inception,
+)
 from tests.command_line import REPOSITORY
+from tests.inception import published_state, write_trunk
 
 
 def test_the_comparison_names_what_is_not_the_published_code(tmp_path):
@@ -21,6 +27,26 @@ def test_the_comparison_names_what_is_not_the_published_code(tmp_path):
   )
   assert done.returncode == 2
   assert f"{tmp_path}: there is no training/networks.py" in done.stderr
+
+
+def test_the_comparison_of_scores_needs_pictures(tmp_path, monkeypatch, capsys):
+  flags = (f"--{name}={tmp_path}/a" for name in ("pictures", "reference"))
+  weights = f"--weights={write_trunk(tmp_path / 'trunk.safetensors')}"
+  monkeypatch.setattr(sys, "argv", ["compare_fid", weights, *flags])
+  with pytest.raises(SystemExit):
+    compare_fid.main()
+  assert f"--pictures {tmp_path}/a: there is no such" in capsys.readouterr().err
+
+
+def test_both_sides_of_the_comparison_have_the_same_weights(tmp_path):
+  inception = load_inception(write_trunk(tmp_path / "trunk.safetensors"))
+  theirs = compare_fid._published(inception)
+  shapes = {name: array.shape for name, array in theirs.items()}
+  state = published_state(whole=True)
+  assert shapes == {name: array.shape for name, array in state.items()}
+  again = inception_params(theirs)
+  ours = {name: again[name] for name in inception.params}
+  chex.assert_trees_all_close(ours, dict(inception.params), rtol=1e-5)
 
 
 def test_the_step_whose_compilation_is_timed_is_one():

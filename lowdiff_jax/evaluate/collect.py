@@ -105,7 +105,7 @@ def collect(
     total=pictures.count,
     initial=min(done * size, pictures.count),
     unit="img",
-    disable=jax.process_index() != 0,
+    disable=done == len(paths) or jax.process_index() != 0,
   ) as progress:
     for path, chunk in zip(paths[done:], chunks, strict=True):
       if jax.process_index() == 0:

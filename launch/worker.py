@@ -1,0 +1,39 @@
+"""A program in another environment, which does jobs when it is told to."""
+
+import subprocess
+from pathlib import Path
+
+
+class Worker:
+  """The other process: told a job, it answers with the seconds.
+
+  Args:
+    python: the interpreter of its environment.
+    program: the name of its file, beside this one.
+    *flags: for the program.
+  """
+
+  def __init__(self, python: str, program: str, *flags: str):
+    self.process = subprocess.Popen(
+      [python, str(Path(__file__).with_name(program)), *flags],
+      stdin=subprocess.PIPE,
+      stdout=subprocess.PIPE,
+      text=True,
+    )
+    self.about = self._answer().removeprefix("ready ")
+
+  def __call__(self, job: str) -> float:
+    self.process.stdin.write(f"{job}\n")
+    self.process.stdin.flush()
+    return float(self._answer())
+
+  def _answer(self):
+    line = self.process.stdout.readline()
+    if not line:
+      raise SystemExit("the published code stopped; its message is above")
+    return line.strip()
+
+  def close(self) -> None:
+    """Waits for its end."""
+    self.process.stdin.close()
+    self.process.wait()
