@@ -117,7 +117,7 @@ def _published(inception: Inception) -> dict[str, np.ndarray]:
         "num_batches_tracked": np.int64(0),
       }.items()
     }
-  return {name: np.ascontiguousarray(x) for name, x in state.items()}
+  return {name: np.asarray(x, order="C") for name, x in state.items()}
 
 
 def _collect(args, path, extract, inception) -> Collected:

@@ -198,12 +198,12 @@ class Evaluator(NamedTuple):
     score: (pictures, folder=None, settings=None) -> Score. The folder keeps
       features, so that an interrupted call with the same settings (JSON) can go
       on; without one they are kept in memory.
-    reference: the figures of real pictures that were not trained on, if known.
+    held_out: the figures of real pictures that were not trained on, if known.
     protocol: all that the figures depend on besides the pictures.
     shape: of a picture [H,W,C], if others would be a mistake.
   """
 
   score: Callable[..., Score]
-  reference: dict[str, float]
+  held_out: dict[str, float]
   protocol: dict[str, object]
   shape: tuple[int, int, int] | None

@@ -14,8 +14,13 @@ from lowdiff_jax.build.data import Data, open_data, open_pictures
 from lowdiff_jax.build.experiment import Experiment, experiment
 from lowdiff_jax.data.pipeline import in_order
 from lowdiff_jax.data.tfds_set import data_folder
-from lowdiff_jax.evaluate import reference, scores
-from lowdiff_jax.evaluate.inception import OUTPUTS
+from lowdiff_jax.evaluate import (
+  inception_score,
+  kernel_distance,
+  precision_recall,
+  reference,
+  scores,
+)
 from lowdiff_jax.evaluate.inception_weights import (
   PUBLISHED,
   Inception,
@@ -72,15 +77,20 @@ def make_evaluator(
   found = None
   # Other processes need not see process 0's files, and do not measure.
   if section.reference or jax.process_index() == 0:
-    size = OUTPUTS[inception.pool]
     found = reference.read_reference(
-      file, extract, inception.pool, size, section.batch_size
+      file, extract, inception, section.batch_size
     )
   return scores.make_evaluator(
     extract,
     functools.partial(figures, found),
-    reference=found.held_out if found else {},
-    protocol={**protocol, "reference": found and found.protocol},
+    held_out=found.held_out if found else {},
+    protocol={
+      **protocol,
+      "kid": kernel_distance.PROTOCOL,
+      "precision_recall": precision_recall.PROTOCOL,
+      "inception_score": inception_score.PROTOCOL,
+      "reference": found and found.protocol,
+    },
     shape=shape,
   )
 

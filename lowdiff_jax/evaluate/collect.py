@@ -111,7 +111,7 @@ def collect(
       if jax.process_index() == 0:
         _save(path, chunk)
       progress.update(len(chunk["label"]))
-  return Collected(pictures.count, lambda: map(_load, paths))
+  return Collected(pictures.count, lambda: _opened(paths))
 
 
 def agree(number: int) -> int:
@@ -160,14 +160,17 @@ def _save(path, chunk):
   os.replace(partial, path)
 
 
-def _load(path):
-  with np.load(path, allow_pickle=False) as file:
-    return {name: file[name] for name in file.files}
+def _opened(paths):
+  """The chunks, whose arrays are read when they are asked for."""
+  for path in paths:
+    with np.load(path, allow_pickle=False) as file:
+      yield file
 
 
 def _count(path):
   """Pictures of a chunk; 0 if it is missing or damaged, by its arrays' CRCs."""
   try:
-    return len(_load(path)["label"])
+    with np.load(path, allow_pickle=False) as file:
+      return len({name: file[name] for name in file.files}["label"])
   except (OSError, LookupError, ValueError, EOFError, zipfile.BadZipFile):
     return 0

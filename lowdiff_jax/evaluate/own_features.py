@@ -63,7 +63,7 @@ def own_evaluator(train: Batch, test: Batch, num_classes: int) -> Evaluator:
   return make_evaluator(
     extract,
     measure,
-    reference=measure(collect(held_out, extract)),
+    held_out=measure(collect(held_out, extract)),
     protocol={
       "features": name,
       "reference": f"{len(train.label)} training images",

@@ -9,6 +9,7 @@ import numpy as np
 from lowdiff_jax.interfaces import UserError
 
 NEIGHBOURS = 3
+PROTOCOL = f"{NEIGHBOURS} nearest neighbours, distances in float32"
 # Distances in memory at a time: rows of them.
 _ROWS = 500
 

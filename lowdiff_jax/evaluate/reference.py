@@ -21,6 +21,8 @@ import numpy as np
 from lowdiff_jax.data.stored import open_npz
 from lowdiff_jax.evaluate.collect import Collected, Extract, agree, collect
 from lowdiff_jax.evaluate.frechet import Gaussian, statistics
+from lowdiff_jax.evaluate.inception import OUTPUTS
+from lowdiff_jax.evaluate.inception_weights import Inception
 from lowdiff_jax.interfaces import Pictures, UserError
 
 # Whose features are kept for precision, recall and the kernel distance.
@@ -104,23 +106,23 @@ def make_reference(
 
 
 def read_reference(
-  path: Path, extract: Extract, pool: str, size: int, batch_size: int
+  path: Path, extract: Extract, inception: Inception, batch_size: int
 ) -> Reference:
   """The statistics in a file.
 
   Args:
     path: of the file.
     extract: pictures -> features, for a file that has pictures.
-    pool: which features are pooled.
-    size: how many they must be.
+    inception: the network whose features they are.
     batch_size: pictures at a time.
 
   Returns:
     All that the file suffices for.
 
   Raises:
-    UserError: it is missing, damaged, or of other features.
+    UserError: it is missing, damaged, or of another network.
   """
+  field, size = "config.evaluation.reference", OUTPUTS[inception.pool]
   try:
     with path.open("rb") as file:
       sha256 = hashlib.file_digest(file, "sha256").hexdigest()
@@ -128,22 +130,26 @@ def read_reference(
       arrays = {n: file[n] for n in file.files if n != "arr_0"}
       has_pictures = "arr_0" in file.files
   except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-    raise UserError(
-      f"config.evaluation.reference: {path} cannot be read ({error})"
-    ) from error
+    raise UserError(f"{field}: {path} cannot be read ({error})") from error
   if not {"mu", "sigma"} <= arrays.keys():
-    raise UserError(f"config.evaluation.reference: {path} has no mu and sigma")
+    raise UserError(f"{field}: {path} has no mu and sigma")
   if arrays["mu"].shape != (size,) or arrays["sigma"].shape != (size, size):
     raise UserError(
-      f"config.evaluation.reference: {path} is of {arrays['mu'].size} "
-      f"features, and config.evaluation.inception gives {size}"
+      f"{field}: {path} is of {arrays['mu'].size} features, and "
+      f"config.evaluation.inception gives {size}"
+    )
+  meta = json.loads(str(arrays.get("meta", "{}")))
+  if meta.get("network_sha256", inception.sha256) != inception.sha256:
+    raise UserError(
+      f"{field}: {path} was made with other weights than those of "
+      "config.evaluation.inception"
     )
   spatial, features = None, arrays.get("features")
   if "mu_s" in arrays:
     spatial = Gaussian(arrays["mu_s"], arrays["sigma_s"])
   if has_pictures:
-    features = collect(open_npz(path, batch_size), extract).column(pool)
-  meta = json.loads(str(arrays.get("meta", "{}")))
+    pictures = open_npz(path, batch_size)
+    features = collect(pictures, extract).column(inception.pool)
   held_out = meta.pop("held_out", {})
   protocol = {"file": str(path), "sha256": sha256, **meta}
   return Reference(

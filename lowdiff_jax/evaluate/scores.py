@@ -29,7 +29,7 @@ def make_evaluator(
   extract: Extract,
   measure: Measure,
   *,
-  reference: dict[str, float],
+  held_out: dict[str, float],
   protocol: dict[str, Any],
   shape: tuple[int, int, int] | None = None,
 ) -> Evaluator:
@@ -38,7 +38,7 @@ def make_evaluator(
   Args:
     extract: pictures -> features.
     measure: features -> figures.
-    reference: the figures of real pictures that were not trained on.
+    held_out: the figures of real pictures that were not trained on.
     protocol: what both depend on.
     shape: of a picture [H,W,C], if others would be a mistake.
 
@@ -60,7 +60,7 @@ def make_evaluator(
     }
     return Score(measure(collected), made)
 
-  return Evaluator(score, reference, protocol, shape)
+  return Evaluator(score, held_out, protocol, shape)
 
 
 def inception_extract(

@@ -80,6 +80,7 @@ def _generated(workdir, experiment, params, step, first):
     {
       "images": count,
       "seed": config.sampling.seed,
+      "batch_size": trained.batch_size(config.sampling.batch_size, count),
       "indices": f"{first}..{first + count - 1}",
       "labels": (
         "all classes in turn" if experiment.spec.num_classes else "none"
@@ -126,7 +127,7 @@ def _score_all(
       continue
     record = {
       "generated": score.values,
-      "held_out": evaluator.reference,
+      "held_out": evaluator.held_out,
       "protocol": {**settings, **score.protocol, **_where()},
     }
     path.write_text(_json(record) + "\n")

@@ -25,7 +25,7 @@ def test_scores_tell_real_from_noise_and_right_from_wrong(classes):
   train, test = (Batch(*(x[i::2] for x in batch)) for i in range(2))
   evaluator = own_evaluator(train, test, classes)
   real = score(evaluator, test)
-  assert real == evaluator.reference
+  assert real == evaluator.held_out
   same = score(evaluator, train)["frechet_distance"]
   noise = RNG.permuted(test.image.reshape(len(test.label), -1), axis=1)
   noisy = Batch(noise.reshape(test.image.shape), test.label)

@@ -6,12 +6,20 @@ import json
 import numpy as np
 import pytest
 
+from lowdiff_jax.evaluate.inception import OUTPUTS
+from lowdiff_jax.evaluate.inception_weights import Inception
 from lowdiff_jax.evaluate.reference import make_reference, read_reference
 from lowdiff_jax.evaluate.scores import inception_figures
 from lowdiff_jax.interfaces import Batch, Pictures, UserError
 
 SIZE = 4
 POOL = "pool2048"
+INCEPTION = Inception(None, None, "a" * 64, POOL)
+
+
+@pytest.fixture(autouse=True)
+def few_features(monkeypatch):
+  monkeypatch.setitem(OUTPUTS, POOL, SIZE)
 
 
 def extract(images):
@@ -52,8 +60,8 @@ def make(path, read=None, held_out=30, **settings):
   )
 
 
-def read(path, size=SIZE):
-  return read_reference(path, extract, POOL, size, 8)
+def read(path):
+  return read_reference(path, extract, INCEPTION, 8)
 
 
 def test_what_is_made_can_be_read(tmp_path):
@@ -126,8 +134,9 @@ def test_files_of_something_else_are_named(tmp_path):
   np.savez(path, mean=np.zeros(3))
   with pytest.raises(UserError, match=r"a.npz has no mu and sigma"):
     read(path)
-  np.savez(path, **gaussian())
-  with pytest.raises(UserError, match=r"is of 4 features, and .* gives 5"):
-    read(path, 5)
-  np.savez(path, **gaussian(), meta=json.dumps({"source": "a"}))
-  assert read(path).protocol["source"] == "a"
+  np.savez(path, **gaussian(5))
+  with pytest.raises(UserError, match=r"is of 5 features, and .* gives 4"):
+    read(path)
+  np.savez(path, **gaussian(), meta=json.dumps({"network_sha256": "b" * 64}))
+  with pytest.raises(UserError, match="was made with other weights"):
+    read(path)
