@@ -7,10 +7,10 @@ Runs in an environment with PyTorch, which need not have JAX. Reads a job a line
 import argparse
 import copy
 import sys
-import time
 
 import numpy as np
 import torch
+from jobs import serve
 
 SMALLEST, LARGEST = 0.02, 0.2
 
@@ -23,15 +23,7 @@ def main():
   parser.add_argument("--steps", type=int, required=True)
   args = parser.parse_args()
   sys.path.insert(0, args.edm)
-  worker = Worker(args)
-  print("ready", torch.__version__, worker.device, flush=True)
-  for line in sys.stdin:
-    job = line.strip()
-    since = time.perf_counter()
-    getattr(worker, job)()
-    if worker.device.type == "cuda":
-      torch.cuda.synchronize()
-    print(time.perf_counter() - since, flush=True)
+  serve(Worker(args))
 
 
 class Worker:

@@ -8,12 +8,11 @@ seconds.
 import argparse
 import json
 import os
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
+from jobs import serve
 from torch_fidelity import metric_fid, metric_isc, metric_kid, metric_prc
 from torch_fidelity.feature_extractor_inceptionv3 import (
   FeatureExtractorInceptionV3,
@@ -32,15 +31,7 @@ def main():
   parser.add_argument("--features", nargs="+", required=True)
   parser.add_argument("--batch-size", type=int, required=True)
   parser.add_argument("--sets", nargs=2, type=Path, required=True)
-  worker = Worker(parser.parse_args())
-  print("ready", torch.__version__, worker.device, flush=True)
-  for line in sys.stdin:
-    job, *arguments = line.split()
-    since = time.perf_counter()
-    getattr(worker, job)(*arguments)
-    if worker.device.type == "cuda":
-      torch.cuda.synchronize()
-    print(time.perf_counter() - since, flush=True)
+  serve(Worker(parser.parse_args()))
 
 
 class Worker:

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests import command_line
+from lowdiff_jax import build
+from lowdiff_jax.interfaces import UserError
+from tests import command_line, tiny
 from tests.inception import write_trunk
 from tests.test_mistakes import mistake
 from tests.test_resume import wait_for
@@ -80,42 +82,39 @@ def test_ranges_of_seeds_against_a_reference_that_is_made_once(
 def test_one_s_own_pictures_need_no_checkpoint(data_dir, inception, tmp_path):
   """Nor statistics anew: the test before has made them."""
   rng = np.random.default_rng(0)
-  pixels = rng.integers(0, 256, (14, 8, 8), np.uint8)
-  for i, image in enumerate(pixels):
-    (tmp_path / "png").mkdir(exist_ok=True)
-    Image.fromarray(image).save(tmp_path / "png" / f"{i:02d}.png")
-  np.savez(tmp_path / "array.npz", pixels[..., None])
-  flags = (f"--config.data.dir={data_dir}", *inception)
-  found = []
-  for name in ("png", "array.npz"):
-    flag = f"--config.evaluation.input={tmp_path}/{name}"
-    done = run(f"--workdir={tmp_path}/run", *flags, flag)
-    assert "statistics of" not in done.stdout
-    (record,) = scores(tmp_path / "run", f"{name.split('.')[0]}_images_14_*")
-    found.append(record["generated"])
-    assert record["protocol"]["input"] == f"{tmp_path}/{name}"
-  assert found[0] == found[1] and found[0].keys() == FIGURES
+  folder = tmp_path / "mine"
+  folder.mkdir()
+  for i, image in enumerate(rng.integers(0, 256, (14, 8, 8), np.uint8)):
+    Image.fromarray(image).save(folder / f"{i:02d}.png")
+  flags = (
+    f"--workdir={tmp_path}/run",
+    f"--config.data.dir={data_dir}",
+    *inception,
+    f"--config.evaluation.input={folder}",
+  )
+  assert "statistics of" not in run(*flags).stdout
+  (record,) = scores(tmp_path / "run", "mine_images_14_*")
+  assert record["generated"].keys() == FIGURES
+  assert record["protocol"]["input"] == str(folder)
   rows = subprocess.run(
     [sys.executable, "-m", "lowdiff_jax.evaluate.table", f"{tmp_path}/run"],
     cwd=command_line.REPOSITORY,
     capture_output=True,
     text=True,
   )
-  assert rows.returncode == 0 and len(rows.stdout.splitlines()) == 3
-  (tmp_path / "png" / "07.png").write_bytes(b"?")
-  line = mistake(
-    f"--workdir={tmp_path}/run",
-    *flags,
-    f"--config.evaluation.input={tmp_path}/png",
-  )
-  assert f"{tmp_path}/png/07.png cannot be read" in line
+  assert rows.returncode == 0 and len(rows.stdout.splitlines()) == 2
+  (folder / "07.png").write_bytes(b"?")
+  line = mistake(*flags)
+  assert f"{folder}/07.png cannot be read" in line
 
 
 def test_killed_and_started_again_the_number_is_the_same(trained):
+  """In features of the data set's own, if no Inception is at hand."""
   workdir, flags, _ = trained
   flags = (
     *flags,
     "--mode=evaluate",
+    "--config.evaluation.inception=auto",
     "--config.evaluation.images=3000",
     "--config.sampling.batch_size=250",
   )
@@ -134,11 +133,11 @@ def test_killed_and_started_again_the_number_is_the_same(trained):
   wait_for(process, kept, "chunk of features")
   process.send_signal(signal.SIGKILL)
   process.communicate()
-  assert not scores(workdir, "*_images_3000_*.json")
-  before = {path.name: path.stat().st_mtime_ns for path in kept()}
-  assert before
+  assert kept() and not scores(workdir, "*_images_3000_*.json")
   resumed = run(*flags)
   assert "0/3000" not in resumed.stderr  # It does not begin with the first.
+  (line,) = [x for x in resumed.stderr.splitlines() if "pt_inception" in x]
+  assert "scores are no FID" in line and "fid" not in resumed.stdout
   (record,) = scores(workdir, "*_images_3000_*.json")
   run(*flags)
   (undisturbed,) = scores(workdir, "*_images_3000_*.json")
@@ -147,29 +146,29 @@ def test_killed_and_started_again_the_number_is_the_same(trained):
   assert record["protocol"][name] == undisturbed["protocol"][name]
 
 
-def test_without_inception_a_line_says_so(trained):
-  _, flags, _ = trained
-  done = run(
-    *flags,
-    "--mode=evaluate",
-    "--config.evaluation.inception=auto",
-    "--config.evaluation.images=20",
-  )
-  lines = [line for line in done.stderr.splitlines() if "Inception" in line]
-  (line,) = [x for x in done.stderr.splitlines() if "pt_inception" in x]
-  assert "scores are no FID" in line and len(lines) <= 1
-  assert "frechet_distance " in done.stdout and "fid" not in done.stdout
-
-
 @pytest.mark.parametrize(
-  ("argument", "said"),
+  ("fields", "said"),
   [
-    ("inception=/no/where.pth", "evaluation.inception: there is no /no/where"),
-    ("reference=/no/where.npz", "evaluation.reference: /no/where.npz cannot"),
-    ("input=/no/where", "evaluation.input: /no/where is neither a folder"),
+    ({"inception": "/no.pth"}, "evaluation.inception: there is no /no.pth"),
+    ({"reference": "/no.npz"}, "evaluation.reference: /no.npz cannot be read"),
   ],
 )
-def test_what_is_missing_is_named(argument, said, trained, inception):
-  _, flags, _ = trained
-  line = mistake(*flags, *inception, f"--config.evaluation.{argument}")
-  assert said in line
+def test_what_is_missing_is_named(fields, said, inception):
+  weights = inception[1].split("=")[1]
+  fields = {"inception": weights, **fields}
+  fields = {f"evaluation.{name}": value for name, value in fields.items()}
+  with pytest.raises(UserError, match=said):
+    build.make_evaluator(tiny.config(**fields))
+
+
+def test_latents_without_their_pictures_need_a_reference(inception, tmp_path):
+  fields = {
+    "data.dir": str(tmp_path),
+    "evaluation.inception": inception[1].split("=")[1],
+  }
+  config = tiny.config("", "imagenet256", **fields)
+  with pytest.raises(
+    UserError, match=r"no pictures .* get ILSVRC2012"
+  ) as error:
+    build.make_evaluator(config)
+  assert "or set --config.evaluation.reference" in str(error.value)
