@@ -6,7 +6,8 @@
 PYTHON is an interpreter with torch-fidelity; FILE holds weights of the FID
 Inception; the pictures are arrays "arr_0" [N,H,W,3] uint8. Both sides compute
 the features of all pictures, which are kept in --folder (the next run goes on),
-and score them; then they take turns at batches of 32x32 pictures. Printed are
+and score them (precision and recall against 10,000 of the reference at most);
+then they take turns at batches of 32x32 pictures. Printed are
 the scores, and images/s as medians of --repeats turns after one that is not
 counted. Exit status 1 if the Frechet distances differ by 0.1 % or more.
 """
@@ -32,6 +33,7 @@ from lowdiff_jax.evaluate.inception_score import inception_score
 from lowdiff_jax.evaluate.inception_weights import Inception, load_inception
 from lowdiff_jax.evaluate.kernel_distance import kernel_distance
 from lowdiff_jax.evaluate.precision_recall import precision_recall
+from lowdiff_jax.evaluate.reference import KEPT
 from lowdiff_jax.train import sharding
 
 TOLERANCE = 1e-3
@@ -55,6 +57,7 @@ def main() -> int:
     f"--folder={args.folder}",
     f"--batch-size={args.batch_size}",
     *("--features", pool, *logits),
+    f"--kept={KEPT}",
     *("--sets", str(args.pictures), str(args.reference)),
   )
   print(f"PyTorch {theirs.about}; JAX {jax.__version__} {jax.devices()[0]}")
@@ -132,9 +135,10 @@ def _compare_scores(args, pool, ours) -> float:
   files = sorted((args.folder / f"theirs-{args.pictures.stem}").glob("*.npz"))
   column = np.concatenate([np.load(f)[str(OUTPUTS[pool])] for f in files])
   features = [collected.column(pool) for collected in ours]
+  kept = ours[1].column(pool, KEPT)
   difference = np.abs(features[0] - column).max() / np.abs(column).max()
   print(f"features: largest difference {difference:.1e} of the largest")
-  shares = precision_recall(*features)
+  shares = precision_recall(features[0], kept)
   found = {
     "frechet_inception_distance": frechet_distance(
       *(gaussian([x]) for x in reversed(features))

@@ -30,6 +30,7 @@ def main():
   parser.add_argument("--folder", type=Path, required=True)
   parser.add_argument("--features", nargs="+", required=True)
   parser.add_argument("--batch-size", type=int, required=True)
+  parser.add_argument("--kept", type=int, required=True)
   parser.add_argument("--sets", nargs=2, type=Path, required=True)
   serve(Worker(parser.parse_args()))
 
@@ -98,8 +99,10 @@ class Worker:
       kid_subset_size=min(1000, len(ours), len(real)),
       verbose=False,
     )
+    count = min(self.args.kept, len(real))
+    kept = real[np.arange(count) * len(real) // count]
     found |= metric_prc.prc_features_to_metric(
-      ours, real, save_cpu_ram=True, verbose=False
+      ours, kept, save_cpu_ram=True, verbose=False
     )
     if len(self.args.features) > 1:
       logits = self._column(self.args.sets[0].stem, "logits_unbiased")
