@@ -28,8 +28,8 @@ def of_one(record: Record) -> str:
   held_out = record["held_out"]
   lines = [f"{'':24}{'generated':>12}" + (f"{'held out':>12}" * bool(held_out))]
   for name, value in record["generated"].items():
-    other = f"{held_out[name]:12.4f}" if name in held_out else ""
-    lines.append(f"{name:24}{value:12.4f}{other}")
+    other = f"{held_out[name]:12.4g}" if name in held_out else ""
+    lines.append(f"{name:24}{value:12.4g}{other}")
   return "\n".join(lines)
 
 
@@ -58,7 +58,7 @@ def of_summary(record: Record) -> str:
   columns = ("mean", "std", best)
   lines = [f"{'':24}" + "".join(f"{column:>12}" for column in columns)]
   for name in record["mean"]:
-    values = (f"{record[column][name]:12.4f}" for column in columns)
+    values = (f"{record[column][name]:12.4g}" for column in columns)
     lines.append(f"{name:24}" + "".join(values))
   return "\n".join(lines)
 
@@ -77,7 +77,7 @@ def of_several(records: Mapping[str, Record]) -> str:
     cells = [str(protocol["images"]), "+".join(evaluations) or "-"]
     for name in names:
       value = record["generated"].get(name)
-      cells.append("-" if value is None else f"{value:.4f}")
+      cells.append("-" if value is None else f"{value:.4g}")
     row = (f"{c:>{_wide(n)}}" for n, c in zip(head, cells, strict=True))
     lines.append(f"{label:{width}}" + "".join(row))
   for name in _MUST_AGREE:

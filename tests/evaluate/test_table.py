@@ -25,10 +25,10 @@ def record(fid=2.0, score=9.0, **protocol):
 def test_one_set_beside_held_out_pictures():
   lines = table.of_one(record()).splitlines()
   assert lines[0].split() == ["generated", "held", "out"]
-  assert lines[1].split() == ["fid", "2.0000", "3.0000"]
+  assert lines[1].split() == ["fid", "2", "3"]
   lines = table.of_one({**record(), "held_out": {}}).splitlines()
   assert lines[0].split() == ["generated"]
-  assert lines[1].split() == ["fid", "2.0000"]
+  assert lines[1].split() == ["fid", "2"]
 
 
 def test_the_best_of_several_is_called_so(tmp_path):
@@ -44,7 +44,7 @@ def test_the_best_of_several_is_called_so(tmp_path):
   assert summary["best_of_3"] == {"fid": 1, "inception_score": 10}
   lines = table.of_summary(summary).splitlines()
   assert lines[0].split() == ["mean", "std", "best_of_3"]
-  assert lines[1].split() == ["fid", "2.0000", "1.0000", "1.0000"]
+  assert lines[1].split() == ["fid", "2", "1", "1"]
 
 
 def write(root, name, value):
@@ -62,8 +62,8 @@ def test_runs_side_by_side(tmp_path):
   found = table.read([str(tmp_path / "a"), f"{tmp_path}/b/scores/y.json"])
   lines = table.of_several(found).splitlines()
   assert lines[0].split() == ["images", "NFE", "fid", "inception_score"]
-  assert lines[1].split()[1:] == ["100", "18+5", "2.0000", "9.0000"]
-  assert lines[2].split()[1:] == ["100", "-", "1.5000", "-"]
+  assert lines[1].split()[1:] == ["100", "18+5", "2", "9"]
+  assert lines[2].split()[1:] == ["100", "-", "1.5", "-"]
   assert len(lines) == 3 and lines[1].startswith(f"{tmp_path}/a/scores/x.json")
 
 
