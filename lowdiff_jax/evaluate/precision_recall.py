@@ -68,7 +68,7 @@ def _radii(features, neighbours):
 def _share_inside(features, centers, radii):
   """Of the features, which share is in a ball."""
   inside = [_inside(rows, centers, radii) for rows in _blocks(features)]
-  return float(jnp.concatenate(inside)[: len(features)].mean())
+  return float(np.concatenate(inside)[: len(features)].mean())
 
 
 def _blocks(features):
