@@ -60,14 +60,20 @@ def precision_recall(
 def _radii(features, neighbours):
   """Squared distances [N] to the k-th neighbours."""
   distances = (_distances(rows, features) for rows in _blocks(features))
-  # The nearest of all is the feature itself. XLA would sort all distances.
-  kth = [np.partition(block, neighbours)[:, neighbours] for block in distances]
+  # The nearest of all is the feature itself. XLA would sort all distances; a
+  # view would keep them.
+  kth = [
+    np.partition(block, neighbours)[:, neighbours].copy() for block in distances
+  ]
   return np.concatenate(kth)[: len(features)]
 
 
 def _share_inside(features, centers, radii):
   """Of the features, which share is in a ball."""
-  inside = [_inside(rows, centers, radii) for rows in _blocks(features)]
+  # Each is waited for: JAX would have all distances in memory at a time.
+  inside = [
+    np.asarray(_inside(rows, centers, radii)) for rows in _blocks(features)
+  ]
   return float(np.concatenate(inside)[: len(features)].mean())
 
 
