@@ -98,7 +98,7 @@ def load_inception(path: Path) -> Inception:
     UserError: the file is missing, damaged or of other weights.
   """
   sha256 = pretrained.file_hash(path)
-  if path.suffix == ".pth" and sha256 != PUBLISHED_SHA256:
+  if path.suffix in (".pth", ".pt", ".ckpt") and sha256 != PUBLISHED_SHA256:
     raise UserError(
       f"{path} is not the Inception of FID: its sha256 is {sha256}, that of "
       f"{PUBLISHED} is {PUBLISHED_SHA256}; get it from where the README says"

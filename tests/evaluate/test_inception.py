@@ -142,8 +142,9 @@ def test_other_networks_are_named(change, said, tmp_path):
   assert str(path) in str(error.value) and said in str(error.value)
 
 
-def test_a_pth_must_be_the_published_one(tmp_path):
-  path = tmp_path / inception_weights.PUBLISHED
+@pytest.mark.parametrize("name", [inception_weights.PUBLISHED, "a.pt"])
+def test_a_file_of_pytorch_s_must_be_the_published_one(name, tmp_path):
+  path = tmp_path / name
   shutil.copy(GOLDEN / "torch_checkpoint.pt", path)
   with pytest.raises(
     UserError, match=r"its sha256 is .* that of .* is 6726825d"
