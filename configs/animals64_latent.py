@@ -59,6 +59,7 @@ def get_config(arguments: str = "") -> ConfigDict:
     "positions": "integer",
     "remat": "none",
     "label_dropout": 0.1,
+    "shared": True,
     "dtype": "float32",
     "init_from": "",
   }
@@ -71,7 +72,9 @@ def get_config(arguments: str = "") -> ConfigDict:
     "p_std": (1.0, 1.0),
     "direction": (1.0, 1.0),
     "loss_scale": (1.0, 1.0),
+    "min_low_res_sigma": (0.0, 0.0),
     "max_low_res_sigma": (0.0, 0.2),
+    "target": ("image", "image"),
     "upsample": "nearest",
   }
   config.sampling = {

@@ -49,6 +49,7 @@ def get_config(arguments: str = "") -> ConfigDict:
     "dropout": 0.05,
     "label_dropout": 0.0,
     "entry": "matched",
+    "shared": True,
     "dtype": "float32",
     "init_from": "",
   }
@@ -61,7 +62,9 @@ def get_config(arguments: str = "") -> ConfigDict:
     "p_mean": (-1.2, -1.2, -1.2),  # EDM's.
     "p_std": (1.2, 1.2, 1.2),
     "loss_scale": (1.0, 1.0, 1.0),
+    "min_low_res_sigma": (0.0, 0.0, 0.0),
     "max_low_res_sigma": (0.0, 0.2, 0.2),
+    "target": ("image", "image", "image"),
     "upsample": "nearest",
   }
   config.sampling = {

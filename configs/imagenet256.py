@@ -73,6 +73,7 @@ def get_config(arguments: str = "") -> ConfigDict:
     "remat": "none",
     "label_dropout": 0.1,
     "dtype": "bfloat16",
+    "shared": True,
     "init_from": "",
   }
 
@@ -84,7 +85,9 @@ def get_config(arguments: str = "") -> ConfigDict:
     "p_std": (1.0, 1.0),
     "direction": (1.0, 1.0),
     "loss_scale": (1.0, 1.0),
+    "min_low_res_sigma": (0.0, 0.0),
     "max_low_res_sigma": (0.0, 0.2),
+    "target": ("image", "image"),
     "upsample": "nearest",
   }
   config.sampling = {
@@ -162,7 +165,9 @@ def get_config(arguments: str = "") -> ConfigDict:
         "p_std": (1.0, 1.0, 1.0),
         "direction": (1.0, 1.0, 1.0),
         "loss_scale": (1.0, 1.0, 1.0),
+        "min_low_res_sigma": (0.0, 0.0, 0.0),
         "max_low_res_sigma": (0.0, 0.2, 0.2),
+        "target": ("image", "image", "image"),
       }
     )
     config.sampling.update(

@@ -33,6 +33,15 @@ def mistake(*arguments, **kwargs):
       "autoencoder.kind: no such field but with data.space = 'latents'",
     ),
     ("--config.data.crop=left", "crop = 'left': expected one of none, center"),
+    ("--config.evaluation.images=1", "an integer of at least 2, or 0"),
+    (
+      "--config.stages.target=('residual', 'image')",
+      "the first stage has no condition",
+    ),
+    (
+      "--config.stages.min_low_res_sigma=(0.0, 0.3)",
+      "must not be above max_low_res_sigma",
+    ),
     ("--mode=trian", "--mode=trian: expected one of train, sample"),
     ("--workdri=a", "workdri"),
     ("train", "unexpected argument 'train'"),

@@ -35,21 +35,42 @@ def check(config: ConfigDict) -> None:
         f"config.{name} = {values[name]!r}: expected {count} values, one for "
         f"each of config.stages.resolutions = {config.stages.resolutions}"
       )
-  resolutions = config.stages.resolutions
-  if any(b != 2 * a for a, b in itertools.pairwise(resolutions)):
-    raise UserError(
-      f"config.stages.resolutions = {resolutions}: expected each to be twice "
-      "the one before"
-    )
+  _check_stages(config.stages)
   latents, dit = config.data.space == "latents", config.model.backbone == "dit"
   if config.data.augment and (latents or dit):
     raise UserError(
       f"config.data.augment = {config.data.augment}: only pictures are "
       "distorted, and only for a U-Net; set it to 0"
     )
+  if config.model.init_from and not config.model.shared:
+    raise UserError(
+      f"config.model.init_from = {config.model.init_from!r}: the published "
+      "weights are of one network; set config.model.shared to True"
+    )
   check_backbone = {"unet": _check_unet, "dit": _check_dit}
-  check_backbone[config.model.backbone](config.model, resolutions)
+  check_backbone[config.model.backbone](config.model, config.stages.resolutions)
   _check_sampling(config)
+
+
+def _check_stages(section):
+  resolutions = section.resolutions
+  if any(b != 2 * a for a, b in itertools.pairwise(resolutions)):
+    raise UserError(
+      f"config.stages.resolutions = {resolutions}: expected each to be twice "
+      "the one before"
+    )
+  if section.target[0] != "image":
+    raise UserError(
+      f"config.stages.target = {section.target}: the first stage has no "
+      "condition that its images could differ from; make it 'image'"
+    )
+  sigmas = zip(
+    section.min_low_res_sigma, section.max_low_res_sigma, strict=True
+  )
+  if any(low > high for low, high in sigmas):
+    raise UserError(
+      "config.stages.min_low_res_sigma must not be above max_low_res_sigma"
+    )
 
 
 def _check_sampling(config):

@@ -27,6 +27,12 @@ def integer(low: int) -> Rule:
   return rule
 
 
+def several(value: Any) -> str:
+  """How many pictures to score: 0 for none, and one alone has no statistics."""
+  fine = integer(0)(value) == "" and value != 1
+  return "" if fine else "an integer of at least 2, or 0 for none"
+
+
 def number(
   low: float, high: float = float("inf"), *, above: bool = False
 ) -> Rule:

@@ -10,12 +10,14 @@ from lowdiff_jax.build.rules import (
   positive,
   real,
   sequence,
+  several,
   text,
 )
 from lowdiff_jax.data.images import CROPS
 from lowdiff_jax.diffusion.cascade import STARTS
 from lowdiff_jax.diffusion.pyramid import UPSAMPLERS
 from lowdiff_jax.diffusion.sampler import SAMPLERS
+from lowdiff_jax.models.denoiser import TARGETS
 from lowdiff_jax.models.dit import POSITIONS, REMAT
 from lowdiff_jax.models.unet import ENTRIES
 
@@ -45,18 +47,24 @@ FIELDS: Fields = {
   "cascade": flag,
   # Training of each stage: `images` of each batch train it; ln(sigma) is
   # normal(p_mean, p_std), so a flow's times are logit-normal; the condition's
-  # noise has std up to max_low_res_sigma.
+  # noise has std between min_low_res_sigma and max_low_res_sigma; what is
+  # denoised is the image, or the residual x_k - up2(x_{k-1}).
   "stages.resolutions": PerStage(integer(1)),
   "stages.images": PerStage(integer(1)),
   "stages.p_mean": PerStage(real),
   "stages.p_std": PerStage(positive),
   "stages.loss_scale": PerStage(number(0)),
+  "stages.min_low_res_sigma": PerStage(number(0)),
   "stages.max_low_res_sigma": PerStage(number(0)),
+  "stages.target": PerStage(choice(*TARGETS)),
   "stages.upsample": choice(*UPSAMPLERS),
   "model.label_dropout": number(0, 1),
   # The network, and what makes a denoiser of it; see VARIANTS.
   "model.backbone": choice("unet", "dit"),
   "model.precondition": choice("edm", "flow"),
+  # One network for all resolutions (LowDiff), or one for each, all of the
+  # fields' size (Cascaded Diffusion).
+  "model.shared": flag,
   # Of convolutions and attention; parameters, normalisation, softmax and skips
   # are float32.
   "model.dtype": choice("float32", "bfloat16"),
@@ -100,10 +108,10 @@ FIELDS: Fields = {
   "baseline.steps": integer(1),
   "baseline.sigma_max": positive,
   # Images of a score at the end, for each of so many ranges of seeds, and of
-  # one on the way; and held-out images for the validation loss.
-  "evaluation.images": integer(2),
+  # one on the way (0: no score); and held-out images for the validation loss.
+  "evaluation.images": several,
   "evaluation.seed_ranges": integer(1),
-  "evaluation.images_on_the_way": integer(2),
+  "evaluation.images_on_the_way": several,
   "evaluation.validation_images": integer(1),
   # Mode evaluate: a folder or an .npz of pictures to score; "" for generated.
   "evaluation.input": text,
@@ -153,7 +161,7 @@ VARIANTS: dict[str, dict[str, Fields]] = {
   },
   "model.precondition": {
     "edm": {
-      # Root of the mean square of the clean images.
+      # Root of the mean square of what is denoised.
       "stages.sigma_data": PerStage(positive),
       "sampling.sigma_min": PerStage(positive),
       "sampling.rho": PerStage(positive),

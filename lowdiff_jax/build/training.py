@@ -34,6 +34,12 @@ def make_denoiser(
     resolutions if config.cascade else resolutions[-1:],
     _make_precondition(config),
     upsample,
+    residual=tuple(
+      side
+      for side, target in zip(resolutions, config.stages.target, strict=True)
+      if target == "residual"
+    ),
+    shared=config.model.shared,
   )
 
 
@@ -127,7 +133,10 @@ def loss_stages(config: ConfigDict) -> list[loss.StageLoss]:
       p_std=section.p_std[k],
       weight=_make_weight(config, k),
       scale=section.loss_scale[k],
-      max_low_res_sigma=section.max_low_res_sigma[k],
+      low_res_sigma=(
+        section.min_low_res_sigma[k],
+        section.max_low_res_sigma[k],
+      ),
       direction=section.direction[k] if flow else 0.0,
     )
     for k, resolution in enumerate(section.resolutions)

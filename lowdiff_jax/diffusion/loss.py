@@ -26,7 +26,7 @@ class StageLoss(NamedTuple):
     p_mean, p_std: ln(sigma) ~ N(p_mean, p_std^2).
     weight: sigma [B] -> weight of the squared error [B]: 1/c_out^2.
     scale: weight of this stage in the sum over stages.
-    max_low_res_sigma: noise on the condition has std U(0, max_low_res_sigma).
+    low_res_sigma: (a, b): noise on the condition has std U(a, b).
     direction: weight of the direction loss beside the squared error.
   """
 
@@ -36,7 +36,7 @@ class StageLoss(NamedTuple):
   p_std: float
   weight: Callable[[Array], Array]
   scale: float = 1.0
-  max_low_res_sigma: float = 0.0
+  low_res_sigma: tuple[float, float] = (0.0, 0.0)
   direction: float = 0.0
 
 
@@ -98,15 +98,18 @@ def _cosine(a, b):
 
 
 def noisy_condition(
-  key: Array, low_res: Array | None, label: Array | None, max_sigma: float
+  key: Array,
+  low_res: Array | None,
+  label: Array | None,
+  sigmas: tuple[float, float],
 ) -> Condition:
-  """The training condition: low_res + s eps with s ~ U(0, max_sigma).
+  """The training condition: low_res + s eps with s ~ U(a, b).
 
   Args:
     key: for s and eps.
     low_res: [B,h,w,C] clean image one resolution lower; None in stage 0.
     label: [B] or None.
-    max_sigma: the largest std.
+    sigmas: a and b, the smallest std and the largest.
 
   Returns:
     The condition (Cascaded Diffusion, arXiv 2106.15282, section 4.2).
@@ -114,7 +117,8 @@ def noisy_condition(
   if low_res is None:
     return Condition(label=label)
   sigma_key, eps_key = jax.random.split(key)
-  sigma = max_sigma * jax.random.uniform(sigma_key, low_res.shape[:1])
+  low, high = sigmas
+  sigma = low + (high - low) * jax.random.uniform(sigma_key, low_res.shape[:1])
   eps = jax.random.normal(eps_key, low_res.shape)
   low_res = low_res + sigma[:, None, None, None] * eps
   return Condition(label=label, low_res=low_res, low_res_sigma=sigma)
@@ -160,7 +164,7 @@ def cascade_loss(
       keys[2],
       images[k - 1][: stage.images] if k else None,
       stage_label,
-      stage.max_low_res_sigma,
+      stage.low_res_sigma,
     )
     if augment is not None:
       cond = cond._replace(augment=augment[: stage.images])
@@ -212,7 +216,7 @@ def validation_loss(
       jax.random.fold_in(key, stage.resolution)
     )
     low_res = images[k - 1] if k else None
-    cond = noisy_condition(cond_key, low_res, label, stage.max_low_res_sigma)
+    cond = noisy_condition(cond_key, low_res, label, stage.low_res_sigma)
     sigmas = noise.lognormal_quantiles(levels, stage.p_mean, stage.p_std)
 
     def loss_at(sigma, stage=stage, clean=images[k], key=eps_key, cond=cond):

@@ -10,6 +10,9 @@ from flax import linen as nn
 from lowdiff_jax.interfaces import Array, Condition, Preconditioning
 from lowdiff_jax.models import layers
 
+# What a stage with a condition denoises.
+TARGETS = ("image", "residual")
+
 
 class UnifiedDenoiser(nn.Module):
   """D(x; sigma, k, c, s, y) = c_skip x + c_out F(c_in x, c; c_noise, k, s, y).
@@ -20,17 +23,26 @@ class UnifiedDenoiser(nn.Module):
   resolution a pretrained backbone is the pretrained denoiser. With a single
   resolution nothing is added: that is the baseline.
 
+  A stage may denoise the residual x - c instead, which is small, of mean zero,
+  and all that is unknown:
+    D = c + c_skip (x - c) + c_out F(c_in (x - c), c; c_noise, k, s, y).
+
   Attributes:
     backbone: F; a module with `embedding_dim`, called as `unet.UNet` is.
     resolutions: of the stages, the lowest first.
     precondition: (sigma, resolution) -> Preconditioning.
     upsample: up2.
+    residual: resolutions that denoise x - c instead of x.
+    shared: False gives each resolution a backbone of its own (Cascaded
+      Diffusion, arXiv 2106.15282).
   """
 
   backbone: nn.Module
   resolutions: tuple[int, ...]
   precondition: Callable[[Array, int], Preconditioning]
   upsample: Callable[[Array], Array]
+  residual: tuple[int, ...] = ()
+  shared: bool = True
 
   @nn.compact
   def __call__(
@@ -47,11 +59,19 @@ class UnifiedDenoiser(nn.Module):
     pre = jax.tree.map(lambda c: c[:, None, None, None], pre)._replace(
       c_noise=pre.c_noise
     )
+    origin = 0.0
+    if resolution in self.residual and cond.low_res is not None:
+      origin = self.upsample(cond.low_res)
+    noisy = noisy - origin
     inputs, embedding = pre.c_in * noisy, None
     if len(self.resolutions) > 1:
       low_res, embedding = self._condition(cond, resolution, noisy)
       inputs = jnp.concatenate([inputs, low_res], axis=-1)
-    output = self.backbone(
+    backbone = self.backbone
+    if not self.shared:
+      name = self._name("backbone", resolution)
+      backbone = backbone.clone(parent=self, name=name)
+    output = backbone(
       inputs,
       pre.c_noise,
       cond.label,
@@ -59,7 +79,7 @@ class UnifiedDenoiser(nn.Module):
       augment=cond.augment,
       train=train,
     )
-    return pre.c_skip * noisy + pre.c_out * output
+    return origin + pre.c_skip * noisy + pre.c_out * output
 
   def _condition(self, cond, resolution, noisy):
     """The condition at the resolution of `noisy`, and the stage embedding."""
@@ -76,9 +96,13 @@ class UnifiedDenoiser(nn.Module):
     level = jnp.maximum(cond.low_res_sigma, 1e-3)
     pre = self.precondition(level, resolution // 2)
     level = layers.positional_embedding(pre.c_noise, features)
-    embed_level = nn.Dense(features, kernel_init=zeros, name="low_res_sigma")
+    name = self._name("low_res_sigma", resolution)
+    embed_level = nn.Dense(features, kernel_init=zeros, name=name)
     low_res = self.upsample(pre.c_in[:, None, None, None] * cond.low_res)
     return low_res, embedding + embed_level(level)
+
+  def _name(self, part, resolution):
+    return part if self.shared else f"{part}_{resolution}x{resolution}"
 
 
 def init_params(

@@ -29,7 +29,8 @@ def run(config: ConfigDict, workdir: Path) -> None:
     build.experiment(_with_cascade(config, yes), data.train.spec, data.latents)
     for yes in (True, False)
   )
-  evaluator = build.make_evaluator(config, data, cascade)
+  count = config.evaluation.images
+  evaluator = build.make_evaluator(config, data, cascade) if count else None
   cascade_params = _params(cascade, workdir)
   single_params = _params(single, workdir.with_name(f"{workdir.name}-baseline"))
   own = cascade.stages[-1].sampler.__name__
@@ -64,12 +65,11 @@ def run(config: ConfigDict, workdir: Path) -> None:
     for experiment in _remats(cascade, data)
   ]
   decoding = _time_decoding(cascade)
-  count = config.evaluation.images
   for row, candidate, entry in zip(rows, candidates, entries, strict=True):
     _, experiment, stages, params = entry
     row["sampling"] = trained.describe(config, stages)
     row["scores"] = None
-    if params is not None:
+    if evaluator and params is not None:
       images = trained.pictures(experiment, candidate.generate, params, count)
       row["scores"] = evaluator.score(images).values
   if jax.process_index() == 0:

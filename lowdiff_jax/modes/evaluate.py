@@ -18,7 +18,7 @@ from lowdiff_jax import build
 from lowdiff_jax.build import Experiment
 from lowdiff_jax.data.stored import open_stored
 from lowdiff_jax.evaluate import table
-from lowdiff_jax.interfaces import Evaluator, Pictures
+from lowdiff_jax.interfaces import Evaluator, Pictures, UserError
 from lowdiff_jax.modes import trained
 from lowdiff_jax.train.checkpoint import Checkpoints
 
@@ -46,6 +46,10 @@ def run(config: ConfigDict, workdir: Path) -> None:
     evaluator = build.make_evaluator(config)
     _score_all(workdir, [_stored(config, evaluator)], evaluator)
     return
+  if config.evaluation.images == 0:
+    raise UserError(
+      "config.evaluation.images = 0: no images to score; set how many"
+    )
   experiment, params, step = trained.load(config, workdir)
   evaluator = build.make_evaluator(config, parts=experiment)
   score_checkpoint(workdir, experiment, params, step, evaluator)

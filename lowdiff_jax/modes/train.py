@@ -37,7 +37,9 @@ def run(config: ConfigDict, workdir: Path) -> None:
       (workdir / "config.json").write_text(config.to_json(indent=2) + "\n")
       writer = metrics.MetricWriter(workdir, int(state.step))
     stack.enter_context(contextlib.closing(writer))
-    evaluator = build.make_evaluator(config, data, experiment)
+    section, evaluator = config.evaluation, None
+    if section.images or section.images_on_the_way:
+      evaluator = build.make_evaluator(config, data, experiment)
     loop.train(
       state,
       train_step=experiment.step,
@@ -57,7 +59,8 @@ def run(config: ConfigDict, workdir: Path) -> None:
     )
   result = trained.load(config, workdir, experiment)
   sample.write_images(workdir, *result)
-  evaluate.score_checkpoint(workdir, *result, evaluator)
+  if section.images:
+    evaluate.score_checkpoint(workdir, *result, evaluator)
 
 
 def _start(experiment: Experiment, checkpoints: Checkpoints) -> TrainState:
@@ -93,11 +96,11 @@ def device_batches(
 def _on_the_way(
   experiment: Experiment,
   source: ImageSource,
-  evaluator: Evaluator,
+  evaluator: Evaluator | None,
   workdir: Path,
   writer: Any,
 ) -> Callable[[TrainState], Metrics]:
-  """Validation losses, a score of few images and a grid of them."""
+  """Validation losses; and a score of few images and a grid of them, if any."""
   section = experiment.config.evaluation
   held_out = source.read(np.arange(min(section.validation_images, len(source))))
   folder = workdir / "samples"
@@ -105,6 +108,8 @@ def _on_the_way(
   def watch(state: TrainState) -> Metrics:
     values = experiment.validate(state.ema_params, held_out)
     count, shown = section.images_on_the_way, []
+    if count == 0:
+      return values
     subject = trained.pictures(
       experiment, experiment.generate, state.ema_params, count
     )

@@ -111,14 +111,14 @@ def test_cascade_loss_trains_each_stage_on_what_it_will_see():
     jax.random.key(0),
     image,
     jnp.arange(6),
-    stages=make_stages(max_low_res_sigma=0.2, scale=3.0),
+    stages=make_stages(low_res_sigma=(0.1, 0.2), scale=3.0),
     label_dropout=0.5,
     augment=jnp.arange(6)[:, None],
   )
   assert seen[4][0].shape == (6, 4, 4, 1) and seen[8][0].shape == (4, 8, 8, 1)
   assert seen[4][2].low_res is None
   low_res, sigma = seen[8][2].low_res, seen[8][2].low_res_sigma
-  assert ((sigma >= 0) & (sigma <= 0.2)).all()
+  assert ((sigma >= 0.1) & (sigma <= 0.2)).all()
   error = low_res - pyramid.downsample(image[:4])
   assert (jnp.abs(error) <= 6 * sigma[:, None, None, None]).all()
   for _, _, cond in seen.values():

@@ -39,7 +39,7 @@ KINDS = {
 }
 
 
-def make(resolutions, kind="matched", **fields):
+def make(resolutions, kind="matched", *, residual=(), shared=True, **fields):
   backbone = KINDS[kind](
     out_channels=2,
     num_classes=3,
@@ -52,13 +52,15 @@ def make(resolutions, kind="matched", **fields):
       sigma, sigma_data={2: 0.4, 4: 0.5, 8: 0.6}[resolution]
     )
 
-  return unified.UnifiedDenoiser(backbone, resolutions, edm, pyramid.upsample)
+  return unified.UnifiedDenoiser(
+    backbone, resolutions, edm, pyramid.upsample, residual, shared
+  )
 
 
 @functools.cache
-def init(resolutions, kind="matched"):
+def init(resolutions, kind="matched", **fields):
   return jax.jit(unified.init_params, static_argnums=(0, 2))(
-    make(resolutions, kind), jax.random.key(0), 2
+    make(resolutions, kind, **fields), jax.random.key(0), 2
   )
 
 
@@ -98,6 +100,45 @@ def test_one_tree_serves_all_resolutions(kind):
   denoise = unified.bind(make((4, 8), kind), init((4, 8), kind))
   assert denoise(*inputs(4, low_res=False)).shape == (3, 4, 4, 2)
   assert denoise(*inputs(8)).shape == (3, 8, 8, 2)
+
+
+@pytest.mark.parametrize("kind", ["matched", "dit"])
+def test_a_residual_is_denoised_around_the_condition(kind):
+  """Nothing but the origin moves; without a condition nothing does."""
+  params = randomised(init((4, 8), kind))
+  image = unified.bind(make((4, 8), kind), params)
+  residual = unified.bind(make((4, 8), kind, residual=(8,)), params)
+  noisy, sigma, cond = inputs(8)
+  origin = pyramid.upsample(cond.low_res)
+  np.testing.assert_allclose(
+    residual(noisy + origin, sigma, cond),
+    origin + image(noisy, sigma, cond),
+    atol=1e-4,
+  )
+  np.testing.assert_array_equal(
+    residual(*inputs(4, low_res=False)), image(*inputs(4, low_res=False))
+  )
+
+
+@pytest.mark.parametrize("kind", ["matched", "dit"])
+def test_separate_networks_share_nothing(kind):
+  params = init((4, 8), kind, shared=False)
+
+  def total(params, side):
+    denoise = unified.bind(make((4, 8), kind, shared=False), params)
+    return jnp.square(denoise(*inputs(side, low_res=side == 8))).sum()
+
+  touched = []
+  for side in (4, 8):
+    grads = jax.jit(jax.grad(total), static_argnums=1)(randomised(params), side)
+    del grads["resolution_embedding"]
+    touched.append({n for n, g in grads.items() if pytree_max(g) > 0})
+  assert touched[0] == {"backbone_4x4"}
+  assert touched[1] == {"backbone_8x8", "low_res_sigma_8x8"}
+
+
+def pytree_max(tree):
+  return max(float(jnp.abs(x).max()) for x in jax.tree.leaves(tree))
 
 
 @pytest.mark.parametrize(

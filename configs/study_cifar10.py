@@ -1,0 +1,211 @@
+"""The study: what makes the cascade fast and good, on the real CIFAR-10.
+
+  python -m launch.study --minutes=240
+
+trains the variants below alike (same data, images, optimizer and width), scores
+and times them, and writes one table and its figures: docs/results.md. Each
+variant is an ordinary run, as in
+
+  python -m lowdiff_jax.main --config=configs/study_cifar10.py:three
+
+The network is DDPM++ of a uniform width as EDM's is, so that a small image is
+as much cheaper; by default it is a tiny one (0.38 M parameters, for CPUs).
+
+Arguments: at most one variant, `gpu`, `smoke`.
+  gpu       64 channels, 10 million images: for one GPU. Not yet run.
+  smoke     everything in seconds; the pictures are noise.
+
+  two       16 -> 32, matched entry: what the others differ from; the default.
+  baseline  32 alone.
+  whole     small images run through all levels of the network.
+  three     8 -> 16 -> 32.
+  separate  a network for each resolution, both together as large as the shared
+            one (Cascaded Diffusion).
+  clean     the condition is trained without noise;
+  fixed     ... with noise of one level.
+  p_mean    the last stage is trained on lower noise levels.
+  bilinear  the condition is enlarged bilinearly;
+  bicubic   ... bicubically.
+  more_low  twice the images for the lower resolution.
+  less_high half the images for the higher one.
+  residual  the last stage denoises x - up2(low_res).
+  three_residual  8 -> 16 -> 32, and the last two stages do.
+"""
+
+from ml_collections import ConfigDict
+
+from lowdiff_jax.build import page
+
+# What each variant changes in the page of `two`.
+VARIANTS = {
+  "two": {},
+  "baseline": {"cascade": False},
+  "whole": {"model.entry": "whole"},
+  "three": {},
+  "separate": {"model.shared": False, "model.channels": 12},
+  "clean": {
+    "stages.max_low_res_sigma": (0.0, 0.0),
+    "sampling.low_res_sigma": (0.0, 0.0),
+  },
+  "fixed": {
+    "stages.min_low_res_sigma": (0.0, 0.1),
+    "stages.max_low_res_sigma": (0.0, 0.1),
+    "sampling.low_res_sigma": (0.0, 0.1),
+  },
+  "p_mean": {"stages.p_mean": (-1.2, -1.8)},
+  "bilinear": {"stages.upsample": "bilinear"},
+  "bicubic": {"stages.upsample": "bicubic"},
+  "more_low": {"stages.images": (64, 32)},
+  "less_high": {"stages.images": (32, 16)},
+  "residual": {
+    "stages.target": ("image", "residual"),
+    # Root of the mean square of the residual with the condition's noise.
+    "stages.sigma_data": (0.49, 0.17),
+  },
+  "three_residual": {
+    "stages.target": ("image", "residual", "residual"),
+    "stages.sigma_data": (0.46, 0.2, 0.17),
+  },
+}
+
+
+def get_config(arguments: str = "") -> ConfigDict:
+  """The config; see the module's text for the arguments."""
+  chosen = page.chosen(arguments, *VARIANTS, "gpu", "smoke")
+  variants = chosen & VARIANTS.keys()
+  if len(variants) > 1:
+    raise ValueError(f"one variant at a time, not {', '.join(variants)}")
+  variant = variants.pop() if variants else "two"
+  count = 3 if variant.startswith("three") else 2
+  later = count - 1
+
+  config = ConfigDict()
+  config.seed = 0
+  config.data = {
+    "space": "pixels",
+    "source": "tfds:cifar10",
+    "crop": "none",
+    "dir": "",
+    "hold_out": 0.1,
+    "labels": True,
+    "augment": 0.0,
+  }
+  config.mesh = {"data": -1, "fsdp": 1}
+
+  config.model = {
+    "backbone": "unet",
+    "precondition": "edm",
+    "channels": 16,
+    "channel_mult": (2, 2, 2),
+    "num_blocks": 1,
+    "attn_resolutions": (),
+    "dropout": 0.0,
+    "label_dropout": 0.1,
+    "entry": "matched",
+    "dtype": "float32",
+    "shared": True,
+    "init_from": "",
+  }
+
+  config.cascade = True
+  config.stages = {
+    "resolutions": (8, 16, 32)[-count:],
+    "images": (32, 32, 32)[-count:],
+    "sigma_data": (0.46, 0.49, 0.5)[-count:],
+    "p_mean": (-1.2, -1.2, -1.2)[-count:],
+    "p_std": (1.2, 1.2, 1.2)[-count:],
+    "loss_scale": (1.0, 1.0, 1.0)[-count:],
+    "min_low_res_sigma": (0.0,) * count,
+    "max_low_res_sigma": (0.0,) + (0.2,) * later,
+    "target": ("image",) * count,
+    "upsample": "nearest",
+  }
+  config.sampling = {
+    "sampler": ("dpmpp_2m",) * count,
+    "steps": (18, 10, 8) if count == 3 else (18, 8),
+    "start": ("noise",) + ("handoff",) * later,
+    "sigma_min": (0.002,) * count,
+    # 80 halved with each halving; then 8 times the residuals.
+    "sigma_max": (20.0, 1.35, 1.04) if count == 3 else (40.0, 1.04),
+    "rho": (7.0,) * count,
+    "low_res_sigma": (0.0,) + (0.05,) * later,
+    "churn": (0.0,) * count,
+    "churn_interval": (0.0, 1e6),
+    "churn_noise": 1.0,
+    "guidance_scale": (1.0,) * count,
+    "guidance_interval": (0.0, 1e6),
+    "images": 100,
+    "first": 0,
+    "seed": 0,
+    "label": -1,
+    "batch_size": 100,
+    "checkpoint": -1,
+    "gif": False,
+  }
+  config.baseline = {
+    "sampler": "heun",
+    "steps": 18,
+    "sigma_min": 0.002,
+    "sigma_max": 80.0,
+    "rho": 7.0,
+  }
+
+  config.optimizer = {
+    "learning_rate": 2e-3,
+    "warmup_images": 3_200,
+    "betas": (0.9, 0.999),
+    "eps": 1e-8,
+    "clip_norm": 1.0,
+  }
+  config.ema = {"half_life_images": 20_000, "ramp": 0.05}
+  config.train = {
+    "images": 64_000,
+    "log_images": 3_200,
+    "evaluate_images": 32_000,
+    "checkpoint_images": 6_400,
+    "keep_checkpoints": 1,
+  }
+
+  config.evaluation = {
+    "images": 500,
+    "seed_ranges": 3,
+    # A run is not scored on its way.
+    "images_on_the_way": 0,
+    "validation_images": 500,
+    "input": "",
+    "inception": "auto",
+    "reference": "",
+    "references": 0,
+    "batch_size": 64,
+  }
+  config.benchmark = {
+    "batch_size": 100,
+    "repeats": 5,
+    "baseline_steps": (18, 10),
+  }
+  config.upscale = {"input": ""}
+  config.update_from_flattened_dict(VARIANTS[variant])
+
+  if "gpu" in chosen:
+    config.model.update({"channels": 64, "num_blocks": 2, "dropout": 0.1})
+    if variant == "separate":
+      config.model.channels = 40
+    # Sixteen times the batch, in the same proportions.
+    config.stages.images = tuple(16 * n for n in config.stages.images)
+    config.optimizer.update({"learning_rate": 1e-3, "warmup_images": 100_000})
+    config.ema.half_life_images = 200_000
+    config.train.update(
+      {
+        "images": 10_000_000,
+        "log_images": 51_200,
+        "evaluate_images": 2_560_000,
+        "checkpoint_images": 512_000,
+      }
+    )
+    config.evaluation.images = 10_000
+    config.sampling.batch_size = 500
+    config.benchmark.batch_size = 500
+
+  if "smoke" in chosen:
+    page.smoke(config)
+  return config
