@@ -128,6 +128,7 @@ def get_config(arguments: str = "") -> ConfigDict:
     "validation_images": 500,
     "input": "",
     "inception": "auto",
+    "side": 299,
     "reference": "",
     "references": 2_000,
     "batch_size": 64,

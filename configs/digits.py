@@ -112,6 +112,7 @@ def get_config(arguments: str = "") -> ConfigDict:
     "validation_images": 256,
     "input": "",
     "inception": "none",
+    "side": 299,
     "reference": "",
     "references": 0,
     "batch_size": 64,

@@ -174,6 +174,7 @@ def get_config(arguments: str = "") -> ConfigDict:
     "validation_images": 500,
     "input": "",
     "inception": "auto",
+    "side": 299,
     "reference": "",
     "references": 0,
     "batch_size": 64,

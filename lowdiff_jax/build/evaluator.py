@@ -62,12 +62,12 @@ def make_evaluator(
     data = data or open_data(config)
     parts = parts or experiment(config, data.train.spec, data.latents)
     return _own_evaluator(config, data, parts)
-  inception = load_inception(path)
+  inception = load_inception(path, config.evaluation.side)
   mesh = sharding.make_mesh(**config.mesh)
   extract = scores.inception_extract(
     inception, config.evaluation.batch_size, mesh
   )
-  figures = functools.partial(scores.inception_figures, inception.pool)
+  figures = functools.partial(scores.inception_figures, inception)
   protocol = scores.inception_protocol(inception)
   section = config.evaluation
   if section.reference:

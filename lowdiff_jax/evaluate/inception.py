@@ -33,9 +33,12 @@ class InceptionV3(nn.Module):
 
   Attributes:
     outputs: which of `OUTPUTS`; the network ends with the last one.
+    side: to which pictures are resized; 299 by definition. Less takes less
+      time, and gives other features.
   """
 
   outputs: tuple[str, ...]
+  side: int = SIDE
 
   @nn.compact
   def __call__(self, image: Array) -> dict[str, Array]:
@@ -50,7 +53,7 @@ class InceptionV3(nn.Module):
       sFID), "logits_unbiased" is fc without its bias (for IS).
     """
     found = {}
-    for name, value in _outputs((resize(image, SIDE) - 128) / 128):
+    for name, value in _outputs((resize(image, self.side) - 128) / 128):
       if name in self.outputs:
         found[name] = value
       if len(found) == len(self.outputs):

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lowdiff_jax.evaluate.inception import InceptionV3
+from lowdiff_jax.evaluate.inception import OUTPUTS, SIDE, InceptionV3
 from lowdiff_jax.interfaces import UserError
 from lowdiff_jax.models import pretrained
 
@@ -83,13 +83,20 @@ class Inception(NamedTuple):
   sha256: str
   pool: str
 
+  def suffix(self) -> str:
+    """What the names of figures end with that are not by FID's definition."""
+    side = self.module.side
+    size = "" if self.pool == "pool2048" else f"_{OUTPUTS[self.pool]}"
+    return size + ("" if side == SIDE else f"_at_{side}")
 
-def load_inception(path: Path) -> Inception:
+
+def load_inception(path: Path, side: int = SIDE) -> Inception:
   """The network with the weights of a file.
 
   Args:
     path: of the published .pth, or of its conversion to .safetensors or .npz;
       or of such a file with TensorFlow's names, up to mixed_7.
+    side: see `InceptionV3`; at any but 299 there are no spatial features.
 
   Returns:
     All of it; "pool2048" is the pool of a whole network, else "pool768".
@@ -107,7 +114,9 @@ def load_inception(path: Path) -> Inception:
   pool, outputs = "pool2048", ("spatial", "pool2048", "logits_unbiased")
   if not any(name.startswith(("fc.", "Mixed_7")) for name in state):
     pool, outputs = "pool768", ("spatial", "pool768")
-  module = InceptionV3(outputs)
+  if side != SIDE:
+    outputs = tuple(name for name in outputs if name != "spatial")
+  module = InceptionV3(outputs, side)
   try:
     params = exactly(module, inception_params(state))
   except UserError as error:

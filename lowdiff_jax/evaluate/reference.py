@@ -78,7 +78,7 @@ def make_reference(
     return
   reference = Reference(
     statistics(chunk[pool] for chunk in ours.chunks()),
-    statistics(chunk["spatial"] for chunk in ours.chunks()),
+    _spatial(ours),
     ours.column(pool, KEPT),
     held_out={},
     protocol={},
@@ -96,13 +96,25 @@ def make_reference(
       file,
       mu=reference.pool.mean,
       sigma=reference.pool.covariance,
-      mu_s=reference.spatial.mean,
-      sigma_s=reference.spatial.covariance,
+      **_arrays(reference.spatial),
       features=reference.features,
       meta=json.dumps(meta, indent=1),
     )
   os.replace(partial, path)
   shutil.rmtree(folder)
+
+
+def _spatial(collected):
+  """Statistics of the spatial features, if there are any."""
+  if "spatial" not in next(collected.chunks()):
+    return None
+  return statistics(chunk["spatial"] for chunk in collected.chunks())
+
+
+def _arrays(spatial):
+  if spatial is None:
+    return {}
+  return {"mu_s": spatial.mean, "sigma_s": spatial.covariance}
 
 
 def read_reference(

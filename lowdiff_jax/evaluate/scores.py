@@ -95,23 +95,24 @@ def inception_extract(
 
 def inception_protocol(inception: Inception) -> dict[str, Any]:
   """All that the features depend on besides the pictures."""
-  source = Path(network.__file__).read_bytes()
+  source, module = Path(network.__file__).read_bytes(), inception.module
   return {
     "network": "Inception v3 of 2015-12-05, TensorFlow 1's bilinear resizing",
     "network_sha256": inception.sha256,
     "features": inception.pool,
+    **({} if module.side == network.SIDE else {"side": module.side}),
     "network_code_sha256": hashlib.sha256(source).hexdigest(),
   }
 
 
 def inception_figures(
-  pool: str, reference: Reference, collected: Collected
+  inception: Inception, reference: Reference, collected: Collected
 ) -> dict[str, float]:
   """What the features and the reference suffice for.
 
   Args:
-    pool: "pool2048", in whose features the Frechet distance is FID; in those
-      of "pool768" it is not, and the figures have the number in their names.
+    inception: the network; the Frechet distance is FID by its definition
+      alone, otherwise figures say in their names how they differ.
     reference: statistics of real pictures.
     collected: outputs of the network.
 
@@ -124,11 +125,11 @@ def inception_figures(
     ours = statistics(chunk[name] for chunk in collected.chunks())
     return frechet_distance(to, ours)
 
-  whole = pool == "pool2048"
-  suffix = "" if whole else f"_{network.OUTPUTS[pool]}"
-  name = "fid" if whole else f"frechet_distance{suffix}"
+  pool, suffix = inception.pool, inception.suffix()
+  name = f"frechet_distance{suffix}" if suffix else "fid"
   values = {name: distance(pool, reference.pool)}
-  if reference.spatial is not None:
+  outputs = inception.module.outputs
+  if reference.spatial is not None and "spatial" in outputs:
     values["sfid"] = distance("spatial", reference.spatial)
   if reference.features is not None:
     ours = collected.column(pool)
@@ -136,7 +137,8 @@ def inception_figures(
     values[f"kid{suffix}"] = kernel_distance(ours, reference.features)
     values[f"precision{suffix}"] = shares.precision
     values[f"recall{suffix}"] = shares.recall
-  if whole:
+  if "logits_unbiased" in outputs:
+    names = f"inception_score{suffix}", f"inception_score_std{suffix}"
     score = inception_score(collected.column("logits_unbiased"))
-    values["inception_score"], values["inception_score_std"] = score
+    values.update(zip(names, score, strict=True))
   return values

@@ -83,6 +83,17 @@ def test_features_depend_on_no_batch_and_no_device(trunk):
       np.testing.assert_allclose(value, other[name], rtol=1e-4, atol=1e-5)
 
 
+def test_a_smaller_side_says_so_in_every_name(trunk):
+  images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
+  mesh = sharding.make_mesh(devices=jax.devices()[:1])
+  whole, small = load_inception(trunk), load_inception(trunk, 91)
+  assert small.suffix() == "_768_at_91" and whole.suffix() == "_768"
+  features = scores.inception_extract(small, 3, mesh)(images)
+  assert {n: x.shape for n, x in features.items()} == {"pool768": (3, 768)}
+  protocols = [scores.inception_protocol(i) for i in (whole, small)]
+  assert protocols[1] == {**protocols[0], "side": 91}
+
+
 def test_grey_pictures_are_taken_as_colour(trunk):
   images = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 1), np.uint8)
   mesh = sharding.make_mesh(devices=jax.devices()[:1])

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from lowdiff_jax.evaluate.inception import OUTPUTS
+from lowdiff_jax.evaluate.inception import OUTPUTS, InceptionV3
 from lowdiff_jax.evaluate.inception_weights import Inception
 from lowdiff_jax.evaluate.reference import make_reference, read_reference
 from lowdiff_jax.evaluate.scores import inception_figures
@@ -14,7 +14,8 @@ from lowdiff_jax.interfaces import Batch, Pictures, UserError
 
 SIZE = 4
 POOL = "pool2048"
-INCEPTION = Inception(None, None, "a" * 64, POOL)
+OUTPUT_NAMES = ("spatial", POOL, "logits_unbiased")
+INCEPTION = Inception(InceptionV3(OUTPUT_NAMES), None, "a" * 64, POOL)
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +57,7 @@ def make(path, read=None, held_out=30, **settings):
     extract,
     POOL,
     settings,
-    functools.partial(inception_figures, POOL),
+    functools.partial(inception_figures, INCEPTION),
   )
 
 
