@@ -138,6 +138,20 @@ def get_config(arguments: str = "") -> ConfigDict:
     "repeats": 5,
     "baseline_steps": (24, 12),
   }
+  config.sweep = {
+    "sampler": ("dpmpp_2m", "heun"),
+    "steps": ((24, 16), (16, 8), (12, 6), (10, 4)),
+    "start": ("noise",),
+    "guidance_scale": (1.0,),
+    "baseline_steps": (50, 25, 12, 8),
+  }
+  config.tune = {
+    "target": "quality",
+    "factor": 1.0,
+    "candidates": 24,
+    "images": 1_000,
+    "rounds": 3,
+  }
   config.upscale = {"input": ""}
 
   if "smoke" in chosen:

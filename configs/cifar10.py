@@ -134,6 +134,20 @@ def get_config(arguments: str = "") -> ConfigDict:
     "repeats": 5,
     "baseline_steps": (18, 10),
   }
+  config.sweep = {
+    "sampler": ("dpmpp_2m", "heun"),
+    "steps": ((18, 10, 8), (12, 8, 5), (10, 6, 4), (10, 5, 3), (8, 4, 2)),
+    "start": ("handoff", "noise"),
+    "guidance_scale": (1.0,),
+    "baseline_steps": (18, 12, 10, 8, 6),
+  }
+  config.tune = {
+    "target": "quality",
+    "factor": 1.0,
+    "candidates": 24,
+    "images": 1_000,
+    "rounds": 3,
+  }
   config.upscale = {"input": ""}
 
   if "small" in chosen:

@@ -122,6 +122,20 @@ def get_config(arguments: str = "") -> ConfigDict:
     "repeats": 5,
     "baseline_steps": (18, 10),
   }
+  config.sweep = {
+    "sampler": ("dpmpp_2m", "heun"),
+    "steps": ((10, 5), (10, 3), (6, 3), (5, 2)),
+    "start": ("noise",),
+    "guidance_scale": (1.0,),
+    "baseline_steps": (18, 10, 6),
+  }
+  config.tune = {
+    "target": "quality",
+    "factor": 1.0,
+    "candidates": 24,
+    "images": 1_000,
+    "rounds": 3,
+  }
   config.upscale = {"input": ""}
 
   if "smoke" in chosen:

@@ -155,6 +155,20 @@ def get_config(arguments: str = "") -> ConfigDict:
     "repeats": 5,
     "baseline_steps": (50, 25),
   }
+  config.sweep = {
+    "sampler": ("dpmpp_2m", "heun"),
+    "steps": ((32, 16), (24, 12), (16, 8), (12, 4)),
+    "start": ("noise",),
+    "guidance_scale": (1.0,),
+    "baseline_steps": (50, 25, 12, 8),
+  }
+  config.tune = {
+    "target": "quality",
+    "factor": 1.0,
+    "candidates": 24,
+    "images": 1_000,
+    "rounds": 3,
+  }
   config.upscale = {"input": ""}
 
   if "three" in chosen:
@@ -183,6 +197,7 @@ def get_config(arguments: str = "") -> ConfigDict:
         "guidance_scale": (2.5, 2.5, 2.5),
       }
     )
+    config.sweep.steps = ((32, 24, 16), (24, 16, 12), (16, 12, 8), (12, 8, 4))
 
   for epochs in (160, 800):
     if f"{epochs}ep" in chosen:

@@ -50,6 +50,11 @@ def check(config: ConfigDict) -> None:
   check_backbone = {"unet": _check_unet, "dit": _check_dit}
   check_backbone[config.model.backbone](config.model, config.stages.resolutions)
   _check_sampling(config)
+  for steps in config.sweep.steps:
+    if len(steps) != count:
+      raise UserError(
+        f"config.sweep.steps: {steps} are not the steps of {count} stages"
+      )
 
 
 def _check_stages(section):

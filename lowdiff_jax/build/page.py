@@ -51,6 +51,14 @@ def smoke(config: ConfigDict) -> None:
       "inception": "none",
     }
   )
+  config.sweep.update(
+    {
+      "sampler": ("dpmpp_2m",),
+      "steps": ((3,) + (2,) * later, (2,) + (1,) * later),
+      "baseline_steps": (3, 2),
+    }
+  )
+  config.tune.update({"candidates": 4, "images": 20, "rounds": 2})
   config.benchmark.update(
     {"batch_size": 10, "repeats": 2, "baseline_steps": (3,)}
   )

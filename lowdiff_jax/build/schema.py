@@ -17,6 +17,7 @@ from lowdiff_jax.data.images import CROPS
 from lowdiff_jax.diffusion.cascade import STARTS
 from lowdiff_jax.diffusion.pyramid import UPSAMPLERS
 from lowdiff_jax.diffusion.sampler import SAMPLERS
+from lowdiff_jax.evaluate.search import GOALS
 from lowdiff_jax.models.denoiser import TARGETS
 from lowdiff_jax.models.dit import POSITIONS, REMAT
 from lowdiff_jax.models.unet import ENTRIES
@@ -131,6 +132,21 @@ FIELDS: Fields = {
   "benchmark.repeats": integer(1),
   # Steps of the baseline with the sampler of the cascade's last stage.
   "benchmark.baseline_steps": sequence(integer(1)),
+  # Mode sweep: all combinations of these are scored; steps are those of each
+  # stage, of the cascade, and of the baseline.
+  "sweep.sampler": sequence(choice(*SAMPLERS)),
+  "sweep.steps": sequence(sequence(integer(1))),
+  "sweep.start": sequence(choice(*STARTS)),
+  "sweep.guidance_scale": sequence(number(0)),
+  "sweep.baseline_steps": sequence(integer(1)),
+  # Mode tune: the fastest schedule with at most `factor` times the distance of
+  # the config's own, or the best that is at least `factor` times as fast; so
+  # many candidates in the first of some rounds, and images in the last.
+  "tune.target": choice(*GOALS),
+  "tune.factor": positive,
+  "tune.candidates": integer(2),
+  "tune.images": integer(8),
+  "tune.rounds": integer(1),
   # Mode upscale: a small image, or a folder of them.
   "upscale.input": text,
 }

@@ -13,6 +13,9 @@ from lowdiff_jax.diffusion.cascade import Stage, cascade
 from lowdiff_jax.evaluate.codec import to_uint8
 from lowdiff_jax.interfaces import NO_LABEL, Array, Denoiser
 
+# How a batch is split.
+OVER_DEVICES = P(("data", "fsdp"))
+
 # (params, seed, indices [B], labels [B], low_res [B,h,w,C] or None)
 # -> (stage images, trajectories), in the denoiser's units.
 Generate = Callable[..., tuple[tuple[Array, ...], tuple[Array | None, ...]]]
@@ -57,7 +60,7 @@ def make_generate(
   Returns:
     The jitted generator; its results are on every process.
   """
-  over_devices = NamedSharding(mesh, P(("data", "fsdp")))
+  over_devices = NamedSharding(mesh, OVER_DEVICES)
 
   def generate(params, seed, indices, labels, low_res=None):
     indices, labels, low_res = jax.lax.with_sharding_constraint(

@@ -161,19 +161,26 @@ def evaluation_cost(
   Returns:
     The number, see `flops.multiply_adds`.
   """
-  shape = (1, resolution, resolution, channels)
-  low_res = (1, resolution // 2, resolution // 2, channels)
-  cond = Condition(
-    label=jnp.zeros(1, jnp.int32),
-    low_res=jnp.zeros(low_res) if conditioned else None,
-    low_res_sigma=jnp.ones(1) if conditioned else None,
-  )
 
   def evaluate(params, noisy, sigma, cond):
     return bind(params)(noisy, sigma, cond)
 
-  args = (params, jnp.zeros(shape), jnp.ones(1), cond)
-  return flops.multiply_adds(evaluate, *args)
+  args = evaluation_inputs(1, resolution, channels, conditioned)
+  return flops.multiply_adds(evaluate, params, *args)
+
+
+def evaluation_inputs(
+  batch_size: int, resolution: int, channels: int, conditioned: bool
+) -> tuple[Array, Array, Condition]:
+  """What a denoiser is called with, of the right shapes; all zero."""
+  shape = (batch_size, resolution, resolution, channels)
+  low_res = (batch_size, resolution // 2, resolution // 2, channels)
+  cond = Condition(
+    label=jnp.zeros(batch_size, jnp.int32),
+    low_res=jnp.zeros(low_res) if conditioned else None,
+    low_res_sigma=jnp.ones(batch_size) if conditioned else None,
+  )
+  return jnp.zeros(shape), jnp.ones(batch_size), cond
 
 
 def time_training(

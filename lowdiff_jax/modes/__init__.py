@@ -6,7 +6,9 @@ from lowdiff_jax.modes import (
   evaluate,
   measure,
   sample,
+  sweep,
   train,
+  tune,
   upscale,
 )
 
@@ -18,4 +20,6 @@ MODES = {
   "upscale": upscale.run,
   "measure": measure.run,
   "encode": encode.run,
+  "sweep": sweep.run,
+  "tune": tune.run,
 }

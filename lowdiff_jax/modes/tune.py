@@ -1,0 +1,100 @@
+"""Mode tune: a better schedule for a trained model, as overrides to paste."""
+
+import functools
+import json
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from lowdiff_jax.build.schedule import read_schedule, vary
+from lowdiff_jax.evaluate.search import Goal, Trial, successive_halving
+from lowdiff_jax.modes.judge import Judge
+
+
+def run(config: ConfigDict, workdir: Path) -> None:
+  """Searches; prints what it found and writes workdir/tune.json.
+
+  The schedule of the config is the one to beat. What is reported of it and of
+  the winner is of images that the search has not seen, and of measured speed.
+  """
+  section, judge, since = config.tune, Judge(config, workdir), time.monotonic()
+  base, best, trials = successive_halving(
+    read_schedule(config),
+    goal=Goal(section.target, section.factor),
+    seconds=functools.cache(judge.seconds),
+    distance=judge.distance,
+    vary=functools.partial(vary, config),
+    candidates=section.candidates,
+    images=section.images,
+    rounds=section.rounds,
+    rng=np.random.default_rng(config.seed),
+    report=functools.partial(_report, judge),
+  )
+  search = {
+    "seconds": round(time.monotonic() - since, 1),
+    "images_scored": judge.images_scored,
+    "evaluations_by_resolution": dict(judge.maker.evaluated),
+  }
+  pair = {"config": base, "best": best}
+  speeds = judge.images_per_second([trial.schedule for trial in pair.values()])
+  rows = {}
+  for (name, trial), speed in zip(pair.items(), speeds, strict=True):
+    fresh = judge.distance(trial.schedule, section.images, section.images)
+    rows[name] = {
+      **judge.describe(trial.schedule),
+      "images_per_second": speed,
+      "distance_in_search": trial.distance,
+      "distance": fresh,
+    }
+  record = {
+    "target": section.target,
+    "factor": section.factor,
+    "step": judge.step,
+    "metric": judge.metric,
+    "images": section.images,
+    "schedules": rows,
+    "search": search,
+    "trials": [
+      {**t._asdict(), "schedule": judge.describe(t.schedule)} for t in trials
+    ],
+    "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+    "protocol": judge.protocol,
+  }
+  if jax.process_index() != 0:
+    return
+  path = workdir / "tune.json"
+  path.write_text(json.dumps(record, indent=2) + "\n")
+  print(_table(record))
+  print("\nTo sample with the best:\n")
+  fields = rows["best"]["overrides"].items()
+  print(" \\\n".join(f'  --config.{name}="{value}"' for name, value in fields))
+  print(f"\nin full: {path}")
+
+
+def _report(judge: Judge, trial: Trial) -> None:
+  if jax.process_index() == 0:
+    print(
+      f"{trial.images:6} images: {trial.distance:9.4f} at "
+      f"{1 / trial.seconds:8.1f} images/s  {judge.name(trial.schedule)}",
+      flush=True,
+    )
+
+
+def _table(record) -> str:
+  metric = f"{record['metric']}_of_{record['images']}_images"
+  lines = [f"{'':10}{'images/s':>12}{'NFE':>14}  {metric}"]
+  for name, row in record["schedules"].items():
+    nfe = "+".join(map(str, row["nfe"]))
+    lines.append(
+      f"{name:10}{row['images_per_second']:12.2f}{nfe:>14}  "
+      f"{row['distance']:.4f}"
+    )
+  search = record["search"]
+  lines.append(
+    f"the search scored {search['images_scored']} images in "
+    f"{search['seconds']:.0f} s"
+  )
+  return "\n".join(lines)
