@@ -2,10 +2,15 @@
 
 import json
 
+import chex
+import jax
 import numpy as np
+import pytest
 from PIL import Image
 
-from tests import command_line
+from lowdiff_jax.interfaces import UserError
+from lowdiff_jax.train.checkpoint import Checkpoints
+from tests import command_line, tiny
 
 
 def run(trained, *more):
@@ -119,6 +124,30 @@ def test_benchmark_against_a_baseline_of_the_same_recipe(trained):
     for row in (cascade, heun)
   ]
   np.testing.assert_allclose(*per_evaluation, rtol=0.05)
+
+
+def test_a_new_run_starts_from_the_average_of_another(trained):
+  workdir, _, _ = trained
+  fields = {"model.init_from": str(workdir)}
+  experiment = tiny.experiment(**fields)
+  state = experiment.init()
+  checkpoints = Checkpoints(workdir / "checkpoints", create=False)
+  theirs = checkpoints.restore(experiment.state_shapes)
+  checkpoints.close()
+  chex.assert_trees_all_equal(state.params, theirs.ema_params)
+  chex.assert_trees_all_equal(state.ema_params, theirs.ema_params)
+  assert int(theirs.step) == 10 and int(state.step) == 0
+  moments = jax.tree.leaves(state.opt_state)
+  assert not any(np.any(np.asarray(moment)) for moment in moments)
+  # The step donates both: they are no views of one another.
+  experiment.step(state, jax.random.key(0), tiny.batch())
+  unlike = {"model.channels": 16}, {"model.shared": False}
+  for other in unlike:
+    with pytest.raises(UserError) as error:
+      tiny.experiment(**fields, **other).init()
+    assert "of another architecture: " in str(error.value)
+    assert "with, or another --config.model.init_from" in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_upscale_takes_the_users_small_images(trained, tmp_path):

@@ -68,7 +68,9 @@ FIELDS: Fields = {
   # Of convolutions and attention; parameters, normalisation, softmax and skips
   # are float32.
   "model.dtype": choice("float32", "bfloat16"),
-  # A file of published weights to start a new run from; "" for none.
+  # What a new run starts from: a file of published weights; or the folder of a
+  # run (its --workdir) with the same network, of which it takes the averaged
+  # weights of the newest checkpoint; "" for neither.
   "model.init_from": text,
   "optimizer.learning_rate": positive,
   "optimizer.warmup_images": number(0),
