@@ -118,6 +118,7 @@ def get_config(arguments: str = "") -> ConfigDict:
     "min_low_res_sigma": (0.0,) * count,
     "max_low_res_sigma": (0.0,) + (0.2,) * later,
     "target": ("image",) * count,
+    "consistency": (0.0,) * count,
     "upsample": "nearest",
   }
   config.sampling = {

@@ -48,7 +48,10 @@ FIELDS: Fields = {
   # Training of each stage: `images` of each batch train it; ln(sigma) is
   # normal(p_mean, p_std), so a flow's times are logit-normal; the condition's
   # noise has std between min_low_res_sigma and max_low_res_sigma; what is
-  # denoised is the image, or the residual x_k - up2(x_{k-1}).
+  # denoised is the image, or the residual x_k - up2(x_{k-1}). Where
+  # `consistency` r is above 0, the target is not the clean image but the
+  # estimate at r times the noise, so that 1 or 2 evaluations by the sampler of
+  # that name do; for a run that goes on from a trained one (init_from).
   "stages.resolutions": PerStage(integer(1)),
   "stages.images": PerStage(integer(1)),
   "stages.p_mean": PerStage(real),
@@ -57,6 +60,7 @@ FIELDS: Fields = {
   "stages.min_low_res_sigma": PerStage(number(0)),
   "stages.max_low_res_sigma": PerStage(number(0)),
   "stages.target": PerStage(choice(*TARGETS)),
+  "stages.consistency": PerStage(number(0, 1, below=True)),
   "stages.upsample": choice(*UPSAMPLERS),
   "model.label_dropout": number(0, 1),
   # The network, and what makes a denoiser of it; see VARIANTS.
@@ -128,7 +132,8 @@ FIELDS: Fields = {
   "evaluation.batch_size": integer(1),
   "benchmark.batch_size": integer(1),
   "benchmark.repeats": integer(1),
-  # Steps of the baseline with the sampler of the cascade's last stage.
+  # Steps of the baseline with the sampler of the cascade's last stage; not with
+  # `consistency`, which the baseline is not tuned for, but with the one before.
   "benchmark.baseline_steps": sequence(integer(1)),
   # Mode upscale: a small image, or a folder of them.
   "upscale.input": text,

@@ -103,6 +103,7 @@ def loss_stages(config: ConfigDict) -> list[loss.StageLoss]:
         section.max_low_res_sigma[k],
       ),
       direction=section.direction[k] if flow else 0.0,
+      consistency=section.consistency[k],
     )
     for k, resolution in enumerate(section.resolutions)
   ]
