@@ -150,6 +150,32 @@ def test_a_new_run_starts_from_the_average_of_another(trained):
     assert "\n" not in str(error.value)
 
 
+def test_a_run_is_tuned_for_few_evaluations(trained, tmp_path):
+  """And timed against a baseline that is not."""
+  flags = (
+    f"--workdir={tmp_path}/tuned",
+    trained[1][1],
+    f"--config.model.init_from={trained[0]}",
+    "--config.stages.consistency=(0.0, 0.5)",
+    "--config.sampling.sampler=('dpmpp_2m', 'consistency')",
+    "--config.evaluation.images=0",
+    "--config.evaluation.images_on_the_way=0",
+  )
+  for mode in ("train", "benchmark"):
+    done = command_line.run(*flags, f"--mode={mode}")
+    assert done.returncode == 0, done.stderr
+  record = json.loads((tmp_path / "tuned" / "benchmark.json").read_text())
+  cascade, _, own = record["rows"]
+  assert cascade["sampling"][1]["sampler"] == "consistency"
+  assert cascade["nfe"] == {"4x4": 3, "8x8": 2}
+  assert own["sampling"][0]["sampler"] == "dpmpp_2m"
+  # Forward and twice as much back, and the target at 8x8.
+  low, top = cascade["multiply_adds_of_evaluation"].values()
+  gflop = 2e-9 * (3 * low + 4 * top)
+  (training,) = record["training"]
+  np.testing.assert_allclose(training["gflop_per_image"], gflop)
+
+
 def test_upscale_takes_the_users_small_images(trained, tmp_path):
   for i in range(3):
     pixels = np.full((4, 4, 3), 80 * i, np.uint8)
