@@ -65,6 +65,7 @@ def get_config(arguments: str = "") -> ConfigDict:
     "min_low_res_sigma": (0.0, 0.0, 0.0),
     "max_low_res_sigma": (0.0, 0.2, 0.2),
     "target": ("image", "image", "image"),
+    "consistency": (0.0, 0.0, 0.0),
     "upsample": "nearest",
   }
   config.sampling = {

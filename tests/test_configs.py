@@ -65,6 +65,7 @@ def test_unknown_argument():
     ("optimizer.learning_rate", -1.0, "expected a number above 0"),
     ("optimizer.betas", (0.9, 1.5), "at least 0 and at most 1"),
     ("cascade", 1, "expected True or False"),
+    ("stages.consistency", (0.0, 1.0), "at least 0 and below 1"),
   ],
 )
 def test_wrong_values_are_named(field, value, said):

@@ -95,6 +95,25 @@ def test_checkpoint_of_another_architecture(trained):
   assert command_line.run(*flags, "--mode=sample").returncode == 0
 
 
+@pytest.mark.parametrize(
+  ("place", "said"),
+  [
+    ("", "train first, or set --config.model.init_from"),
+    ("gone", "name the folder of a run or a file of published weights"),
+    ("a.npz", "set config.model.shared to True, or take a run's folder"),
+  ],
+)
+def test_nothing_to_start_from(place, said, tmp_path, data_dir):
+  (tmp_path / "a.npz").touch()
+  line = mistake(
+    f"--workdir={tmp_path}/run",
+    f"--config.data.dir={data_dir}",
+    "--config.model.shared=False",
+    f"--config.model.init_from={tmp_path}/{place}",
+  )
+  assert "config.model.init_from" in line and said in line
+
+
 def test_damaged_checkpoint(trained, tmp_path):
   workdir, flags, _ = trained
   copy = tmp_path / "run"

@@ -2,10 +2,15 @@
 
 import json
 
+import chex
+import jax
 import numpy as np
+import pytest
 from PIL import Image
 
-from tests import command_line
+from lowdiff_jax.interfaces import UserError
+from lowdiff_jax.train.checkpoint import Checkpoints
+from tests import command_line, tiny
 
 
 def run(trained, *more):
@@ -119,6 +124,56 @@ def test_benchmark_against_a_baseline_of_the_same_recipe(trained):
     for row in (cascade, heun)
   ]
   np.testing.assert_allclose(*per_evaluation, rtol=0.05)
+
+
+def test_a_new_run_starts_from_the_average_of_another(trained):
+  workdir, _, _ = trained
+  fields = {"model.init_from": str(workdir)}
+  experiment = tiny.experiment(**fields)
+  state = experiment.init()
+  checkpoints = Checkpoints(workdir / "checkpoints", create=False)
+  theirs = checkpoints.restore(experiment.state_shapes)
+  checkpoints.close()
+  chex.assert_trees_all_equal(state.params, theirs.ema_params)
+  chex.assert_trees_all_equal(state.ema_params, theirs.ema_params)
+  assert int(theirs.step) == 10 and int(state.step) == 0
+  moments = jax.tree.leaves(state.opt_state)
+  assert not any(np.any(np.asarray(moment)) for moment in moments)
+  # The step donates both: they are no views of one another.
+  experiment.step(state, jax.random.key(0), tiny.batch())
+  unlike = {"model.channels": 16}, {"model.shared": False}
+  for other in unlike:
+    with pytest.raises(UserError) as error:
+      tiny.experiment(**fields, **other).init()
+    assert "of another architecture: " in str(error.value)
+    assert "with, or another --config.model.init_from" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_run_is_tuned_for_few_evaluations(trained, tmp_path):
+  """And timed against a baseline that is not."""
+  flags = (
+    f"--workdir={tmp_path}/tuned",
+    trained[1][1],
+    f"--config.model.init_from={trained[0]}",
+    "--config.stages.consistency=(0.0, 0.5)",
+    "--config.sampling.sampler=('dpmpp_2m', 'consistency')",
+    "--config.evaluation.images=0",
+    "--config.evaluation.images_on_the_way=0",
+  )
+  for mode in ("train", "benchmark"):
+    done = command_line.run(*flags, f"--mode={mode}")
+    assert done.returncode == 0, done.stderr
+  record = json.loads((tmp_path / "tuned" / "benchmark.json").read_text())
+  cascade, _, own = record["rows"]
+  assert cascade["sampling"][1]["sampler"] == "consistency"
+  assert cascade["nfe"] == {"4x4": 3, "8x8": 2}
+  assert own["sampling"][0]["sampler"] == "dpmpp_2m"
+  # Forward and twice as much back, and the target at 8x8.
+  low, top = cascade["multiply_adds_of_evaluation"].values()
+  gflop = 2e-9 * (3 * low + 4 * top)
+  (training,) = record["training"]
+  np.testing.assert_allclose(training["gflop_per_image"], gflop)
 
 
 def test_upscale_takes_the_users_small_images(trained, tmp_path):

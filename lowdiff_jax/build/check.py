@@ -42,11 +42,6 @@ def check(config: ConfigDict) -> None:
       f"config.data.augment = {config.data.augment}: only pictures are "
       "distorted, and only for a U-Net; set it to 0"
     )
-  if config.model.init_from and not config.model.shared:
-    raise UserError(
-      f"config.model.init_from = {config.model.init_from!r}: the published "
-      "weights are of one network; set config.model.shared to True"
-    )
   check_backbone = {"unet": _check_unet, "dit": _check_dit}
   check_backbone[config.model.backbone](config.model, config.stages.resolutions)
   _check_sampling(config)

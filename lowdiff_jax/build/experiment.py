@@ -6,16 +6,17 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from lowdiff_jax.build.initial import initial_params
 from lowdiff_jax.build.latents import make_codec
 from lowdiff_jax.build.sampling import sampling_stages
 from lowdiff_jax.build.training import (
   loss_stages,
   make_denoiser,
   make_optimizer,
-  pretrained_params,
 )
 from lowdiff_jax.data.augment import augment
 from lowdiff_jax.data.latents import LatentInfo
@@ -152,15 +153,13 @@ def experiment(
 
 
 def _load(config, fresh):
-  """The fresh state, with the published weights if the config names some."""
+  """The fresh state, with the weights that the config names, if any."""
   if not config.model.init_from:
     return fresh
-  params = pretrained_params(config, jax.device_get(fresh.params))
-  where = jax.tree.map(lambda leaf: leaf.sharding, fresh.params)
+  params = initial_params(config, fresh.params)
   # Two copies: the step donates both.
   return fresh._replace(
-    params=jax.device_put(params, where),
-    ema_params=jax.device_put(params, where),
+    params=params, ema_params=jax.tree.map(jnp.copy, params)
   )
 
 

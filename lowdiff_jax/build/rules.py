@@ -34,15 +34,21 @@ def several(value: Any) -> str:
 
 
 def number(
-  low: float, high: float = float("inf"), *, above: bool = False
+  low: float,
+  high: float = float("inf"),
+  *,
+  above: bool = False,
+  below: bool = False,
 ) -> Rule:
-  """A number from `low` (or `above` it) to `high`."""
+  """A number from `low` (or `above` it) to `high` (or `below` it)."""
 
   def rule(value):
     fine = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if fine and (low < value if above else low <= value) and value <= high:
+    fine = fine and (low < value if above else low <= value)
+    if fine and (value < high if below else value <= high):
       return ""
-    top = "" if high == float("inf") else f" and at most {high:g}"
+    limit = "below" if below else "at most"
+    top = "" if high == float("inf") else f" and {limit} {high:g}"
     return f"a number {'above' if above else 'of at least'} {low:g}{top}"
 
   return rule

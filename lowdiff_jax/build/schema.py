@@ -49,7 +49,10 @@ FIELDS: Fields = {
   # Training of each stage: `images` of each batch train it; ln(sigma) is
   # normal(p_mean, p_std), so a flow's times are logit-normal; the condition's
   # noise has std between min_low_res_sigma and max_low_res_sigma; what is
-  # denoised is the image, or the residual x_k - up2(x_{k-1}).
+  # denoised is the image, or the residual x_k - up2(x_{k-1}). Where
+  # `consistency` r is above 0, the target is not the clean image but the
+  # estimate at r times the noise, so that 1 or 2 evaluations by the sampler of
+  # that name do; for a run that goes on from a trained one (init_from).
   "stages.resolutions": PerStage(integer(1)),
   "stages.images": PerStage(integer(1)),
   "stages.p_mean": PerStage(real),
@@ -58,6 +61,7 @@ FIELDS: Fields = {
   "stages.min_low_res_sigma": PerStage(number(0)),
   "stages.max_low_res_sigma": PerStage(number(0)),
   "stages.target": PerStage(choice(*TARGETS)),
+  "stages.consistency": PerStage(number(0, 1, below=True)),
   "stages.upsample": choice(*UPSAMPLERS),
   "model.label_dropout": number(0, 1),
   # The network, and what makes a denoiser of it; see VARIANTS.
@@ -69,7 +73,9 @@ FIELDS: Fields = {
   # Of convolutions and attention; parameters, normalisation, softmax and skips
   # are float32.
   "model.dtype": choice("float32", "bfloat16"),
-  # A file of published weights to start a new run from; "" for none.
+  # What a new run starts from: a file of published weights; or the folder of a
+  # run (its --workdir) with the same network, of which it takes the averaged
+  # weights of the newest checkpoint; "" for neither.
   "model.init_from": text,
   "optimizer.learning_rate": positive,
   "optimizer.warmup_images": number(0),
@@ -130,7 +136,8 @@ FIELDS: Fields = {
   "evaluation.batch_size": integer(1),
   "benchmark.batch_size": integer(1),
   "benchmark.repeats": integer(1),
-  # Steps of the baseline with the sampler of the cascade's last stage.
+  # Steps of the baseline with the sampler of the cascade's last stage; not with
+  # `consistency`, which the baseline is not tuned for, but with the one before.
   "benchmark.baseline_steps": sequence(integer(1)),
   # Mode sweep: all combinations of these are scored; steps are those of each
   # stage, of the cascade, and of the baseline.

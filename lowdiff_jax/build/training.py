@@ -3,8 +3,6 @@
 import functools
 import math
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import jax.numpy as jnp
 import optax
@@ -12,8 +10,8 @@ from ml_collections import ConfigDict
 
 from lowdiff_jax.data.augment import NUM_LABELS
 from lowdiff_jax.diffusion import loss, precondition
-from lowdiff_jax.interfaces import Array, ImageSpec, UserError
-from lowdiff_jax.models import denoiser, dit, pretrained, pretrained_dit, unet
+from lowdiff_jax.interfaces import Array, ImageSpec
+from lowdiff_jax.models import denoiser, dit, unet
 from lowdiff_jax.train import optimizer
 
 
@@ -89,39 +87,6 @@ def _make_weight(config, stage):
   return functools.partial(loss.edm_weight, sigma_data=sigma_data)
 
 
-def pretrained_params(
-  config: ConfigDict, params: dict[str, Any]
-) -> dict[str, Any]:
-  """`params` with the backbone's from the file `config.model.init_from`.
-
-  Args:
-    config: the config.
-    params: freshly initialised, on the host.
-
-  Returns:
-    The tree.
-
-  Raises:
-    UserError: the file is not of this network.
-  """
-  path = Path(config.model.init_from).expanduser()
-  state = pretrained.read_state(path)
-  if config.model.backbone == "dit":
-    side = config.stages.resolutions[-1]
-    loaded = pretrained_dit.dit_params(state, side)
-    ours, theirs = map(pretrained.names, (params["backbone"], loaded))
-    if lacking := ours - theirs:
-      raise UserError(
-        f"config.model.init_from: {path} lacks the parameter {min(lacking)}"
-      )
-  else:
-    loaded = pretrained.unet_params(state)
-    # Without augmentation its labels are zero, and what maps them of no effect.
-    if "map_augment" not in params["backbone"]["mapping"]:
-      loaded["mapping"].pop("map_augment", None)
-  return pretrained.overlay(params, {"backbone": loaded})
-
-
 def loss_stages(config: ConfigDict) -> list[loss.StageLoss]:
   """How each stage is trained."""
   section, flow = config.stages, config.model.precondition == "flow"
@@ -138,6 +103,7 @@ def loss_stages(config: ConfigDict) -> list[loss.StageLoss]:
         section.max_low_res_sigma[k],
       ),
       direction=section.direction[k] if flow else 0.0,
+      consistency=section.consistency[k],
     )
     for k, resolution in enumerate(section.resolutions)
   ]

@@ -28,6 +28,8 @@ class StageLoss(NamedTuple):
     scale: weight of this stage in the sum over stages.
     low_res_sigma: (a, b): noise on the condition has std U(a, b).
     direction: weight of the direction loss beside the squared error.
+    consistency: r in [0, 1), for few evaluations: the target is the estimate at
+      r sigma; 0 is the clean image. See `denoising_loss`.
   """
 
   resolution: int
@@ -38,6 +40,7 @@ class StageLoss(NamedTuple):
   scale: float = 1.0
   low_res_sigma: tuple[float, float] = (0.0, 0.0)
   direction: float = 0.0
+  consistency: float = 0.0
 
 
 def edm_weight(sigma: Array, *, sigma_data: float) -> Array:
@@ -62,13 +65,22 @@ def denoising_loss(
   *,
   sigma: Array,
   weight: Callable[[Array], Array],
+  consistency: float = 0.0,
 ) -> tuple[Array, Array]:
-  """weight(sigma) |D - clean|^2 and 1 - cos(v, clean - eps), for each example.
+  """weight(sigma) |D - T|^2 and 1 - cos(v(D), v(T)), for each example.
 
-  D = D(clean + sigma eps; sigma), EDM (arXiv 2206.00364, equation 2), and the
-  velocity v = D - (noisy - D) / sigma: the direction loss of FasterDiT (arXiv
-  2410.10356) and LightningDiT, the cosine being over channels. Both are means
-  over pixels (and channels), so that resolutions compare.
+  D = D(clean + sigma eps; sigma) and T = clean, EDM (arXiv 2206.00364, equation
+  2), with velocities v(x) = x - (noisy - x) / sigma, so v(clean) = clean - eps:
+  the direction loss of FasterDiT (arXiv 2410.10356) and LightningDiT, the
+  cosine being over channels. Both are means over pixels (and channels), so that
+  resolutions compare.
+
+  With r = consistency > 0 it is consistency training (arXiv 2303.01469,
+  equation 10) as a tuning (arXiv 2406.14548), here of a fixed r:
+    T = stop_gradient(D(clean + r sigma eps; r sigma)),
+  of the same parameters, eps, condition and dropout. For r -> 0, T is `clean`;
+  for r -> 1, the end of the flow through the noisy image is learned. Between,
+  it is too smooth: of Gaussian data and at large sigma, r^(1/4) of their std.
 
   Args:
     denoise: the denoiser.
@@ -77,17 +89,23 @@ def denoising_loss(
     cond: the condition.
     sigma: [B] noise levels.
     weight: weight of a noise level.
+    consistency: r in [0, 1).
 
   Returns:
     [B] squared errors and [B] direction losses, never averaged over the batch.
   """
   eps = jax.random.normal(key, clean.shape)
   level = sigma[:, None, None, None]
-  noisy = clean + level * eps
+  noisy, target, velocity = clean + level * eps, clean, clean - eps
   estimate = denoise(noisy, sigma, cond)
-  error = jnp.square(estimate - clean).mean((1, 2, 3))
-  velocity, target = estimate - (noisy - estimate) / level, clean - eps
-  return weight(sigma) * error, 1 - _cosine(velocity, target).mean((1, 2))
+  if consistency:
+    nearer = clean + consistency * level * eps
+    target = denoise(nearer, consistency * sigma, cond)
+    target = jax.lax.stop_gradient(target)
+    velocity = target - (noisy - target) / level
+  error = jnp.square(estimate - target).mean((1, 2, 3))
+  cosine = _cosine(estimate - (noisy - estimate) / level, velocity)
+  return weight(sigma) * error, 1 - cosine.mean((1, 2))
 
 
 def _cosine(a, b):
@@ -177,6 +195,7 @@ def cascade_loss(
         keys[3], stage.images, stage.p_mean, stage.p_std
       ),
       weight=stage.weight,
+      consistency=stage.consistency,
     )
     loss, direction = (values.mean() for values in losses)
     total = total + stage.scale * loss
@@ -197,6 +216,8 @@ def validation_loss(
   levels: int = 5,
 ) -> Metrics:
   """The loss at fixed noise levels, which no sampling of sigma blurs.
+
+  Always that of denoising: a consistency loss has a target that moves.
 
   Args:
     denoise: the unified denoiser.

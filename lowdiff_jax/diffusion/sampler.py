@@ -1,8 +1,9 @@
 """Samplers: from noise to image along a grid of noise levels.
 
 They solve the probability flow dx/dsigma = (x - D(x; sigma)) / sigma (EDM,
-arXiv 2206.00364, equation 3). Each is one `lax.scan` that carries no more than
-it must, and ends outside of the scan: the last step to sigma = 0 is D itself.
+arXiv 2206.00364, equation 3), but for `consistency`, to which D is the end of
+that flow. Each is one `lax.scan` that carries no more than it must, and ends
+outside of the scan: the last step to sigma = 0 is D itself.
 """
 
 from collections.abc import Callable
@@ -32,6 +33,12 @@ def _integrate(step, carry, per_step, denoise, sigma_last, cond, trajectory):
 
 def _level(sigma: Array, noisy: Array) -> Array:
   return jnp.full(noisy.shape[0], sigma)
+
+
+def _fresh(keys, index, shape):
+  """The noise of step `index`, each image's from its own key."""
+  step_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, index)
+  return noise.normal_per_image(step_keys, shape)
 
 
 def euler(
@@ -97,10 +104,8 @@ def heun(
   def stir(x, index):
     if churn == 0:
       return x
-    step_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, index)
-    fresh = noise.normal_per_image(step_keys, x.shape[1:])
     added = jnp.sqrt(sigmas_hat[index] ** 2 - sigmas[index] ** 2)
-    return x + churn_noise * added * fresh
+    return x + churn_noise * added * _fresh(keys, index, x.shape[1:])
 
   def step(carry, inputs):
     (x,), (index, sigma_hat, sigma_next) = carry, inputs
@@ -157,8 +162,39 @@ def dpmpp_2m(
   )
 
 
+def consistency(
+  denoise: Denoiser,
+  keys: Array,
+  noisy: Array,
+  sigmas: Array,
+  cond: Condition,
+  *,
+  trajectory: bool = False,
+) -> tuple[Array, Array | None]:
+  """Jumps to the image and adds noise of the next level.
+
+  x_{i+1} = D(x_i; sigma_i) + sigma_{i+1} eps_i (arXiv 2303.01469, algorithm 1,
+  for sigma_min = 0), for a denoiser of `loss.StageLoss.consistency`. Where D is
+  the mean of the clean images instead, what it returns is too smooth.
+
+  Args and Returns: see `interfaces.Sampler`.
+  """
+  sigmas = jnp.asarray(sigmas, jnp.float32)
+
+  def step(carry, inputs):
+    (x,), (index, sigma, sigma_next) = carry, inputs
+    clean = denoise(x, _level(sigma, x), cond)
+    return (clean + sigma_next * _fresh(keys, index, x.shape[1:]),), clean
+
+  per_step = (jnp.arange(sigmas.shape[0] - 2), sigmas[:-2], sigmas[1:-1])
+  return _integrate(
+    step, (noisy,), per_step, denoise, sigmas[-2], cond, trajectory
+  )
+
+
 SAMPLERS: dict[str, Callable] = {
   "euler": euler,
   "heun": heun,
   "dpmpp_2m": dpmpp_2m,
+  "consistency": consistency,
 }

@@ -33,7 +33,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
   evaluator = build.make_evaluator(config, data, cascade) if count else None
   cascade_params = _params(cascade, workdir)
   single_params = _params(single, workdir.with_name(f"{workdir.name}-baseline"))
-  own = cascade.stages[-1].sampler.__name__
+  own = _sampler_of_baseline(config)
   entries = [
     ("cascade", cascade, cascade.stages, cascade_params),
     (_name(single.stages[0]), single, single.stages, single_params),
@@ -81,9 +81,17 @@ def _name(stage: Stage) -> str:
   return f"baseline, {steps} steps of {stage.sampler.__name__}"
 
 
+def _sampler_of_baseline(config: ConfigDict) -> str:
+  """The last stage's that is not for consistency, which it is not tuned for."""
+  fitting = [name for name in config.sampling.sampler if name != "consistency"]
+  return fitting[-1] if fitting else config.baseline.sampler
+
+
 def _with_cascade(config: ConfigDict, cascade: bool) -> ConfigDict:
   config = config.copy_and_resolve_references()
   config.cascade = cascade
+  # Weights of one would not fit the other, and time does not depend on them.
+  config.model.init_from = ""
   return config
 
 
@@ -117,17 +125,19 @@ def _time_training(
   """Speed and memory of a training step, and how much of `peak` it uses."""
   state = experiment.init()
   section = experiment.config.stages
-  forward = sum(
+  # Going back through a layer takes twice what going forward did; the target of
+  # consistency is one more way forward.
+  cost = sum(
     images
+    * (4 if consistency else 3)
     * throughput.evaluation_cost(
       experiment.bind, state.params, side, experiment.spec.channels, k > 0
     )
-    for k, (side, images) in enumerate(
-      zip(section.resolutions, section.images, strict=True)
+    for k, (side, images, consistency) in enumerate(
+      zip(section.resolutions, section.images, section.consistency, strict=True)
     )
   )
-  # Going back through a layer takes twice what going forward did.
-  gflop = 3 * 2 * forward / experiment.batch_size / 1e9
+  gflop = 2 * cost / experiment.batch_size / 1e9
   row = throughput.time_training(
     experiment.step,
     state,

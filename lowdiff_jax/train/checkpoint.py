@@ -24,12 +24,25 @@ MANIFEST = "manifest.json"
 class Checkpoints:
   """The checkpoints of one run, each named after its step."""
 
-  def __init__(self, directory: Path, *, keep: int = 2, create: bool = True):
-    self._directory = Path(directory).absolute()
+  def __init__(
+    self,
+    directory: Path,
+    *,
+    keep: int = 2,
+    create: bool = True,
+    option: str = "--workdir",
+  ):
+    """Opens a folder of checkpoints.
+
+    Args:
+      directory: the folder.
+      keep: how many checkpoints stay, the newest.
+      create: False only to read.
+      option: of the command line, that names the run; for messages.
+    """
+    self._directory, self._option = Path(directory).absolute(), option
     if not create and not self._directory.is_dir():
-      raise UserError(
-        f"no checkpoint in {self._directory}: train first, or set --workdir"
-      )
+      raise self._none()
     options = ocp.CheckpointManagerOptions(
       max_to_keep=keep,
       create=create,
@@ -46,9 +59,7 @@ class Checkpoints:
     """`step` or the newest; raises UserError if there is no such checkpoint."""
     steps = self._manager.all_steps()
     if not steps:
-      raise UserError(
-        f"no checkpoint in {self._directory}: train first, or set --workdir"
-      )
+      raise self._none()
     if step is not None and step not in steps:
       raise UserError(
         f"no checkpoint of step {step} in {self._directory}, only of "
@@ -129,9 +140,14 @@ class Checkpoints:
           f"checkpoint {self._directory / str(step)} is of another "
           f"architecture: {name} is {there.get(name, 'absent')} there and "
           f"{here.get(name, 'absent')} here; use the config it was trained "
-          "with, or another --workdir"
+          f"with, or another {self._option}"
         )
     return step
+
+  def _none(self):
+    return UserError(
+      f"no checkpoint in {self._directory}: train first, or set {self._option}"
+    )
 
   def _verify(self, step):
     """Compares the sums of a checkpoint's files, once."""
