@@ -100,6 +100,10 @@ def get_config(arguments: str = "") -> ConfigDict:
     "sigma_min": 0.002,
     "sigma_max": 80.0,
     "rho": 7.0,
+    "order": (),
+    "order_steps": (),
+    "order_sigma_min": (),
+    "order_sigma_max": (),
   }
 
   config.optimizer = {

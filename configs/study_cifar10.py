@@ -32,6 +32,20 @@ Arguments: at most one variant, `gpu`, `smoke`.
   three_residual  8 -> 16 -> 32, and the last two stages do.
   consistent  goes on from `residual`, whose folder --config.model.init_from
             names; the last stage is tuned for two evaluations.
+
+A trained `baseline` also samples as a cascade that nothing was trained for
+(Bottleneck Sampling, arXiv 2503.18940), 32 -> 16 -> 32, here from noise 80 to
+10, as 5 at 16x16 to 0.3, and from 1 to the end (not tuned; 33 evaluations, of
+which 15 at a quarter of the cost, for 35 of EDM's):
+
+  python -m lowdiff_jax.main --config=configs/study_cifar10.py:baseline \
+    --mode=evaluate --config.baseline.order="(32, 16, 32)" \
+    --config.baseline.order_steps="(4, 8, 6)" \
+    --config.baseline.order_sigma_max="(80.0, 5.0, 1.0)" \
+    --config.baseline.order_sigma_min="(10.0, 0.3, 0.002)"
+
+An order of (16, 32) goes up alone. With these flags and no argument,
+--mode=benchmark times and scores it beside the cascade and the baseline.
 """
 
 from ml_collections import ConfigDict
@@ -161,6 +175,10 @@ def get_config(arguments: str = "") -> ConfigDict:
     "sigma_min": 0.002,
     "sigma_max": 80.0,
     "rho": 7.0,
+    "order": (),
+    "order_steps": (),
+    "order_sigma_min": (),
+    "order_sigma_max": (),
   }
 
   config.optimizer = {

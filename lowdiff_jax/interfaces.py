@@ -24,7 +24,7 @@ class Condition(NamedTuple):
 
   Attributes:
     label: [B] int32 class, `NO_LABEL` for none; None for unlabelled data.
-    low_res: [B, H/2, W/2, C], the next lower resolution; None in stage 0.
+    low_res: [B, H/2, W/2, C], the next lower resolution; None without one.
     low_res_sigma: [B], std of the noise that was added to `low_res`.
     augment: [B, D], how a training image was distorted; None if it was not.
   """

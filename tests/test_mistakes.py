@@ -42,6 +42,10 @@ def mistake(*arguments, **kwargs):
       "--config.stages.min_low_res_sigma=(0.0, 0.3)",
       "must not be above max_low_res_sigma",
     ),
+    (
+      "--config.baseline.order=(8, 4, 8)",
+      "baseline.order_steps = (): expected 3 values",
+    ),
     ("--mode=trian", "--mode=trian: expected one of train, sample"),
     ("--workdri=a", "workdri"),
     ("train", "unexpected argument 'train'"),

@@ -12,11 +12,30 @@ from lowdiff_jax.interfaces import UserError
 from lowdiff_jax.train.checkpoint import Checkpoints
 from tests import command_line, tiny
 
+BASELINE = "digits.py:smoke,baseline"
+ORDER = (
+  "--config.baseline.order=(8, 4, 8)",
+  "--config.baseline.order_steps=(2, 3, 2)",
+  "--config.baseline.order_sigma_min=(10.0, 0.3, 0.002)",
+  "--config.baseline.order_sigma_max=(80.0, 5.0, 1.0)",
+)
+
 
 def run(trained, *more):
   done = command_line.run(*trained[1], *more)
   assert done.returncode == 0, done.stderr
   return done.stdout
+
+
+@pytest.fixture(scope="module")
+def baseline(trained):
+  """A workdir beside that of `trained`, and its flags."""
+  workdir, flags, _ = trained
+  single = workdir.with_name(f"{workdir.name}-baseline")
+  flags = (f"--workdir={single}", flags[1])
+  done = command_line.run(*flags, config=BASELINE)
+  assert done.returncode == 0, done.stderr
+  return single, flags
 
 
 def test_train_leaves_all_it_promises(trained):
@@ -89,20 +108,38 @@ def test_evaluate(trained):
   assert f"20 images, scored in {path}" in printed
 
 
-def test_benchmark_against_a_baseline_of_the_same_recipe(trained):
-  workdir, flags, _ = trained
-  done = command_line.run(
-    f"--workdir={workdir}-baseline", flags[1], config="digits.py:smoke,baseline"
-  )
+def test_baseline_samples_in_an_order_of_resolutions(baseline):
+  workdir, flags = baseline
+  samples = workdir / "samples"
+  before = np.asarray(Image.open(samples / "grid.png"))
+  gif = "--config.sampling.gif=True"
+  done = command_line.run(*flags, "--mode=sample", gif, *ORDER, config=BASELINE)
   assert done.returncode == 0, done.stderr
-  printed = run(trained, "--mode=benchmark")
+  assert (np.asarray(Image.open(samples / "grid.png")) != before).any()
+  # Ten images in a row of the grid, and the three stages of each in the strip.
+  grid, strip = (Image.open(samples / f"{n}.png") for n in ("grid", "strip"))
+  assert (grid.width - 2) * 3 == (strip.width - 2) * 10
+  with Image.open(samples / "denoising.gif") as animation:
+    assert animation.n_frames == 2 + 3 + 2
+
+
+def test_benchmark_against_a_baseline_of_the_same_recipe(trained, baseline):
+  workdir, _, _ = trained
+  printed = run(trained, "--mode=benchmark", *ORDER)
   assert "cascade is" in printed and "3 steps of heun" in printed
   record = json.loads((workdir / "benchmark.json").read_text())
-  cascade, heun, own = record["rows"]
+  cascade, heun, own, order = record["rows"]
   assert cascade["nfe"] == {"4x4": 3, "8x8": 2} and heun["nfe"] == {"8x8": 5}
   assert (
     own["nfe"] == {"8x8": 3} and own["sampling"][0]["sampler"] == "dpmpp_2m"
   )
+  # What is visited twice is added up.
+  assert order["name"] == "8-4-8, 2+3+2 steps of heun"
+  assert order["nfe"] == {"8x8": 6, "4x4": 5}
+  assert [stage["nfe"] for stage in order["sampling"]] == [3, 5, 3]
+  for name, nfe in order["nfe"].items():
+    gflop = 2e-9 * nfe * order["multiply_adds_of_evaluation"][name]
+    np.testing.assert_allclose(order["gflop_per_image_by_stage"][name], gflop)
   for row in record["rows"]:
     assert row["images_per_second"] > 0 and row["peak_memory_bytes"] > 0
     assert "frechet_distance" in row["scores"]

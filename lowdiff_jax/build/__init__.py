@@ -3,7 +3,7 @@
 from lowdiff_jax.build.data import Data, open_data
 from lowdiff_jax.build.evaluator import make_evaluator
 from lowdiff_jax.build.experiment import Experiment, experiment
-from lowdiff_jax.build.sampling import baseline_stage
+from lowdiff_jax.build.sampling import baseline_stage, order_stages
 
 __all__ = [
   "Data",
@@ -12,4 +12,5 @@ __all__ = [
   "experiment",
   "make_evaluator",
   "open_data",
+  "order_stages",
 ]

@@ -93,6 +93,37 @@ def _check_sampling(config):
       raise UserError("config.sampling.sigma_min must be below sigma_max")
   if config.baseline.sigma_min >= config.baseline.sigma_max:
     raise UserError("config.baseline.sigma_min must be below sigma_max")
+  _check_order(config)
+
+
+def _check_order(config):
+  """The baseline's order of resolutions, if it has one."""
+  section, known = config.baseline, config.stages.resolutions
+  order = section.order
+  for name in ("order_steps", "order_sigma_min", "order_sigma_max"):
+    if len(section[name]) != len(order):
+      raise UserError(
+        f"config.baseline.{name} = {section[name]}: expected {len(order)} "
+        f"values, one for each of config.baseline.order = {order}"
+      )
+  if order and (not set(order) <= set(known) or order[-1] != known[-1]):
+    raise UserError(
+      f"config.baseline.order = {order}: expected some of "
+      f"config.stages.resolutions = {known}, the last one {known[-1]}"
+    )
+  levels = zip(section.order_sigma_min, section.order_sigma_max, strict=True)
+  if any(low >= high for low, high in levels):
+    raise UserError(
+      "config.baseline.order_sigma_min must be below order_sigma_max"
+    )
+  if config.model.backbone != "unet":
+    return
+  halved = 2 ** (len(config.model.channel_mult) - 1)
+  if any(side % halved for side in order):
+    raise UserError(
+      f"config.baseline.order = {order}: the baseline's U-Net halves its image "
+      f"to 1/{halved}; take multiples of {halved}"
+    )
 
 
 def _leaves(config, prefix=""):

@@ -50,7 +50,7 @@ class Experiment(NamedTuple):
     step: the jitted training step; donates the state.
     validate: jitted (params, batch) -> metrics.
     bind: params -> denoiser.
-    stages: of sampling, the lowest resolution first.
+    stages: of sampling, in their order.
     generate: the jitted cascade of these stages.
     generator: (stages, trajectory=False) -> that of any.
     upsample: up2.

@@ -11,7 +11,7 @@ from lowdiff_jax.diffusion.cascade import Stage
 def sampling_stages(config: ConfigDict) -> tuple[Stage, ...]:
   """The cascade; or the baseline, if the config is not of a cascade."""
   if not config.cascade:
-    return (baseline_stage(config),)
+    return order_stages(config) or (baseline_stage(config),)
   section, stages = config.sampling, []
   for k, resolution in enumerate(config.stages.resolutions):
     stages.append(
@@ -48,6 +48,42 @@ def baseline_stage(
     sigmas=_sigmas(config, steps or section.steps, lambda f: section[f]),
     sampler=sampler.SAMPLERS[sampler_name or section.sampler],
     guide=_guide(config, -1),
+  )
+
+
+def order_stages(config: ConfigDict) -> tuple[Stage, ...]:
+  """The baseline's network at the resolutions of `config.baseline.order`.
+
+  Nothing is trained for it. A stage goes from sigma_max down to sigma_min and
+  on to the clean estimate D(x; sigma_min), which the next one takes at its own
+  resolution, noised to its sigma_max: 32 -> 16 -> 32 is Bottleneck Sampling
+  (arXiv 2503.18940).
+
+  Args:
+    config: the config.
+
+  Returns:
+    The stages; none if the order is empty.
+  """
+  section = config.baseline
+  if not section.get("order"):
+    return ()
+  plan = zip(
+    section.order,
+    section.order_steps,
+    section.order_sigma_min,
+    section.order_sigma_max,
+    strict=True,
+  )
+  return tuple(
+    Stage(
+      resolution=side,
+      sigmas=noise.karras_sigmas(steps, low, high, section.rho),
+      sampler=sampler.SAMPLERS[section.sampler],
+      start="handoff" if k else "noise",
+      guide=_guide(config, config.stages.resolutions.index(side)),
+    )
+    for k, (side, steps, low, high) in enumerate(plan)
   )
 
 

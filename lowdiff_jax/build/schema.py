@@ -193,6 +193,15 @@ VARIANTS: dict[str, dict[str, Fields]] = {
       "sampling.rho": PerStage(positive),
       "baseline.sigma_min": positive,
       "baseline.rho": positive,
+      # The baseline's network at several resolutions without further training,
+      # in this order, such as (32, 16, 32); () for the top alone. For each, its
+      # steps and where it begins and ends before its last step, to the clean
+      # estimate; sigma is in units of the stage's own image, where halving the
+      # resolution halves the noise. A flow's grid cannot end early.
+      "baseline.order": sequence(integer(1)),
+      "baseline.order_steps": sequence(integer(1)),
+      "baseline.order_sigma_min": sequence(positive),
+      "baseline.order_sigma_max": sequence(positive),
     },
     "flow": {
       # Weight of the direction loss beside that of the velocity.

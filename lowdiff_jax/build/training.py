@@ -35,7 +35,8 @@ def make_denoiser(
     residual=tuple(
       side
       for side, target in zip(resolutions, config.stages.target, strict=True)
-      if target == "residual"
+      # The baseline denoises images, whatever is handed to it.
+      if config.cascade and target == "residual"
     ),
     shared=config.model.shared,
   )
@@ -51,7 +52,8 @@ def _make_unet(config, **common):
     attn_resolutions=model.attn_resolutions,
     dropout=model.dropout,
     augment_dim=NUM_LABELS if config.data.augment > 0 else 0,
-    entry=model.entry,
+    # The baseline has the outer convolutions alone, and no other way in.
+    entry=model.entry if config.cascade else "whole",
     **common,
   )
 

@@ -1,4 +1,4 @@
-"""The cascade: one denoiser, stage after stage, each twice the resolution."""
+"""The cascade: one denoiser, stage after stage, at several resolutions."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -11,6 +11,8 @@ from lowdiff_jax.diffusion import noise, pyramid
 from lowdiff_jax.interfaces import Array, Condition, Denoiser, Sampler
 
 STARTS = ("noise", "handoff")
+# Above any resolution: no first visit has the key of a later one.
+_VISIT = 2**16
 
 
 class Stage(NamedTuple):
@@ -20,7 +22,8 @@ class Stage(NamedTuple):
     resolution: side of the image in pixels.
     sigmas: [N+1] noise levels; the first one is where the stage starts.
     sampler: one of `sampler.SAMPLERS`.
-    start: "noise": sigmas[0] eps; "handoff": up2(low_res) + sigmas[0] eps.
+    start: "noise": sigmas[0] eps; "handoff": the image of the stage before,
+      brought to this resolution, + sigmas[0] eps.
     low_res_sigma: std of the noise added to the condition (Cascaded Diffusion,
       arXiv 2106.15282, section 4.2, "conditioning augmentation").
     guide: maps the denoiser to a guided one.
@@ -35,7 +38,7 @@ class Stage(NamedTuple):
 
 
 def _sample_stage(
-  denoise, keys, stage, low_res, label, *, channels, upsample, trajectory
+  denoise, keys, stage, before, label, *, channels, upsample, trajectory
 ):
   """One stage; see `cascade`."""
   low_key, start_key, step_key = jnp.moveaxis(
@@ -44,13 +47,13 @@ def _sample_stage(
   shape = (stage.resolution, stage.resolution, channels)
   noisy = stage.sigmas[0] * noise.normal_per_image(start_key, shape)
   cond = Condition(label=label)
-  if low_res is not None:
-    if stage.start == "handoff":
-      noisy = noisy + upsample(low_res)
-    blur = noise.normal_per_image(low_key, low_res.shape[1:])
+  if before is not None and stage.start == "handoff":
+    noisy = noisy + pyramid.bring_to(stage.resolution, before, upsample)
+  if before is not None and 2 * before.shape[1] == stage.resolution:
+    blur = noise.normal_per_image(low_key, before.shape[1:])
     cond = Condition(
       label=label,
-      low_res=low_res + stage.low_res_sigma * blur,
+      low_res=before + stage.low_res_sigma * blur,
       low_res_sigma=jnp.full(keys.shape[0], stage.low_res_sigma),
     )
   return stage.sampler(
@@ -74,41 +77,46 @@ def cascade(
   upsample: Callable[[Array], Array] = pyramid.upsample,
   trajectory: bool = False,
 ) -> tuple[tuple[Array, ...], tuple[Array | None, ...]]:
-  """Generates images, each stage conditioned on the one before.
+  """Generates images, a stage that doubles the resolution conditioned.
 
   A one-stage cascade is the plain sampler, so the single-resolution baseline
-  needs no other path; with `low_res` it is an upscaler.
+  needs no other path; with `low_res` it is an upscaler. Stages in any order of
+  resolutions that start by handoff are what such a network can do without
+  further training, as 32 -> 16 -> 32 (Bottleneck Sampling, arXiv 2503.18940).
 
   Args:
     denoise: the unified denoiser.
     keys: [B] one key per image (`noise.image_keys`): image i depends on
-      keys[i] alone, and its noise in a stage on the stage's resolution.
-    stages: the stages, the lowest resolution first.
+      keys[i] alone, and its noise in a stage on the stage's resolution and on
+      how often that has come before.
+    stages: the stages, in their order.
     channels: of the image.
     label: [B] classes, or None.
-    low_res: [B,h,w,C] images to start from, at half the resolution of the
-      first stage; None to generate from noise.
+    low_res: [B,h,w,C] images that the first stage takes for those of a stage
+      before, usually at half its resolution; None to generate from noise.
     upsample: up2, the same that the denoiser uses.
     trajectory: also return each stage's clean estimate at each step.
 
   Returns:
-    The images of each stage, the lowest resolution first: [B,r_k,r_k,C]; and
-    the trajectories [N_k,B,r_k,r_k,C], or Nones.
+    The images of each stage, in their order: [B,r_k,r_k,C]; and the
+    trajectories [N_k,B,r_k,r_k,C], or Nones.
   """
-  images, trajectories = [], []
-  for stage in stages:
-    stage_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, stage.resolution)
-    low_res, estimates = _sample_stage(
+  images, trajectories, image = [], [], low_res
+  for k, stage in enumerate(stages):
+    visits = sum(s.resolution == stage.resolution for s in stages[:k])
+    number = stage.resolution + _VISIT * visits
+    stage_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
+    image, estimates = _sample_stage(
       denoise,
       stage_keys,
       stage,
-      low_res,
+      image,
       label,
       channels=channels,
       upsample=upsample,
       trajectory=trajectory,
     )
-    images.append(low_res)
+    images.append(image)
     trajectories.append(estimates)
   return tuple(images), tuple(trajectories)
 

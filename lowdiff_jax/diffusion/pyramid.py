@@ -1,5 +1,7 @@
 """The pyramid of resolutions: how a stage's image comes from its neighbour."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
@@ -38,6 +40,26 @@ def upsample(image: Array, method: str = "nearest") -> Array:
   if method == "nearest":
     return jnp.repeat(jnp.repeat(image, 2, 1), 2, 2)
   return jax.image.resize(image, (b, 2 * h, 2 * w, c), method)
+
+
+def bring_to(
+  resolution: int, image: Array, up: Callable[[Array], Array] = upsample
+) -> Array:
+  """Halves or doubles the resolution until it is the one wanted.
+
+  Args:
+    resolution: side wanted, a power of two times or part of the image's.
+    image: [B,H,H,C].
+    up: doubles the resolution.
+
+  Returns:
+    [B,resolution,resolution,C].
+  """
+  while image.shape[1] < resolution:
+    image = up(image)
+  while image.shape[1] > resolution:
+    image = downsample(image)
+  return image
 
 
 def pyramid(image: Array | tuple[Array, ...], levels: int) -> tuple[Array, ...]:

@@ -45,7 +45,7 @@ def strip(stages: Sequence[np.ndarray]) -> np.ndarray:
   """Each stage's result beside the next, one row for each image.
 
   Args:
-    stages: [N,r_k,r_k,C], the lowest resolution first.
+    stages: [N,r_k,r_k,C], the last one of the highest resolution.
 
   Returns:
     One picture of N rows.

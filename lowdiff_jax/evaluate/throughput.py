@@ -55,7 +55,7 @@ def benchmark(
 
   Returns:
     One row for each candidate: images/s (median), with decoding and without,
-    NFE and FLOPs per stage, the part of `peak` that these make up while
+    NFE and FLOPs per resolution, the part of `peak` that these make up while
     sampling, compile seconds, bytes of the compiled program.
   """
   rows, calls = [], []
@@ -125,15 +125,18 @@ def _compile(generate, args):
 
 
 def _cost(candidate, channels):
-  """NFE and multiply-adds of each stage, and the FLOPs of an image."""
-  nfe, evaluation = {}, {}
-  for k, stage in enumerate(candidate.stages):
-    name = f"{stage.resolution}x{stage.resolution}"
-    nfe[name] = evaluations(stage)
+  """NFE and FLOPs at each resolution, whose stages are added up."""
+  nfe, evaluation, gflops, before = {}, {}, {}, 0
+  for stage in candidate.stages:
+    side = stage.resolution
+    name, count = f"{side}x{side}", evaluations(stage)
     evaluation[name] = evaluation_cost(
-      candidate.bind, candidate.params, stage.resolution, channels, k > 0
+      candidate.bind, candidate.params, side, channels, 2 * before == side
     )
-  gflops = {name: 2 * nfe[name] * evaluation[name] / 1e9 for name in nfe}
+    nfe[name] = nfe.get(name, 0) + count
+    gflop = 2 * count * evaluation[name] / 1e9
+    gflops[name] = gflops.get(name, 0) + gflop
+    before = side
   return {
     "nfe": nfe,
     "multiply_adds_of_evaluation": evaluation,

@@ -21,7 +21,8 @@ class UnifiedDenoiser(nn.Module):
   with noise of std s; y the label. Everything that this adds to the backbone F
   (the weights on c, the embeddings of k and s) starts at zero, so at the top
   resolution a pretrained backbone is the pretrained denoiser. With a single
-  resolution nothing is added: that is the baseline.
+  resolution nothing is added: that is the baseline, which takes images of other
+  resolutions as its backbone does.
 
   A stage may denoise the residual x - c instead, which is small, of mean zero,
   and all that is unknown:
@@ -102,6 +103,8 @@ class UnifiedDenoiser(nn.Module):
     return low_res, embedding + embed_level(level)
 
   def _name(self, part, resolution):
+    if len(self.resolutions) == 1:
+      (resolution,) = self.resolutions
     return part if self.shared else f"{part}_{resolution}x{resolution}"
 
 

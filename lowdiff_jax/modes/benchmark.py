@@ -1,6 +1,7 @@
 """Mode benchmark: the cascade against the same network at one resolution."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,15 @@ def run(config: ConfigDict, workdir: Path) -> None:
   own = _sampler_of_baseline(config)
   entries = [
     ("cascade", cascade, cascade.stages, cascade_params),
-    (_name(single.stages[0]), single, single.stages, single_params),
   ]
+  plain = [build.baseline_stage(config)]
   for steps in config.benchmark.baseline_steps:
-    stage = build.baseline_stage(config, own, steps)
-    entries.append((_name(stage), single, (stage,), single_params))
+    plain.append(build.baseline_stage(config, own, steps))
+  ways = [(stage,) for stage in plain]
+  if order := build.order_stages(config):
+    ways.append(order)
+  for stages in ways:
+    entries.append((_name(stages), single, stages, single_params))
   candidates = [
     throughput.Candidate(
       name,
@@ -76,9 +81,12 @@ def run(config: ConfigDict, workdir: Path) -> None:
     _report(config, workdir, rows, training, decoding, peak)
 
 
-def _name(stage: Stage) -> str:
-  steps = len(stage.sigmas) - 1
-  return f"baseline, {steps} steps of {stage.sampler.__name__}"
+def _name(stages: Sequence[Stage]) -> str:
+  steps = "+".join(str(len(stage.sigmas) - 1) for stage in stages)
+  what = "baseline"
+  if len(stages) > 1:
+    what = "-".join(str(stage.resolution) for stage in stages)
+  return f"{what}, {steps} steps of {stages[0].sampler.__name__}"
 
 
 def _sampler_of_baseline(config: ConfigDict) -> str:
