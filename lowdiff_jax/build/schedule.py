@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 
 from lowdiff_jax.build.sampling import sampling_stages
 from lowdiff_jax.diffusion.cascade import Stage
+from lowdiff_jax.interfaces import UserError
 
 # Fields of a stage that are varied, in `sampling` or in `baseline`, if the
 # config has them.
@@ -24,6 +25,8 @@ FIELDS = (
 )
 # How far the grid of noise levels moves in a variation.
 FACTORS = (0.5, 0.7, 1.4, 2.0)
+# A stage with any other sampler was trained for that one.
+SAMPLERS = ("dpmpp_2m", "heun", "euler")
 RHOS = (1.0, 2.0, 3.0, 5.0, 7.0, 10.0)
 LOW_RES_SIGMAS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2)
 GUIDANCE_SCALES = (1.0, 1.25, 1.5, 2.0, 2.5)
@@ -33,7 +36,16 @@ Schedule = tuple[tuple[tuple[str, Any], ...], ...]
 
 
 def read_schedule(config: ConfigDict) -> Schedule:
-  """What a config says; of one stage, if it is not of a cascade."""
+  """What a config says; of one stage, if it is not of a cascade.
+
+  Raises:
+    UserError: the baseline runs through an order of resolutions.
+  """
+  if config.baseline.get("order") and not config.cascade:
+    raise UserError(
+      f"config.baseline.order = {config.baseline.order}: an order is neither "
+      "swept nor tuned; set it to ()"
+    )
   sampling = config.sampling
   if not config.cascade:
     fields = [f for f in FIELDS if f in config.baseline]
@@ -109,7 +121,8 @@ def _fields(config, stage, k):
     fields.add("low_res_sigma")
   if config.model.label_dropout and config.data.labels:
     fields.add("guidance_scale")
-  if not config.cascade or not config.sampling.churn[k]:
+  churns = config.cascade and config.sampling.churn[k]
+  if stage["sampler"] in SAMPLERS and not churns:
     fields.add("sampler")
   return sorted(fields) + ["steps"] * len(fields)
 
@@ -123,7 +136,7 @@ def _value(config, stage, field, k, rng):
   if field in ("sigma_max", "sigma_min", "shift"):
     return float(f"{old * rng.choice(FACTORS):.3g}")
   if field == "sampler":
-    return str(rng.choice(["dpmpp_2m", "heun", "euler"]))
+    return str(rng.choice(SAMPLERS))
   scale = {
     "rho": RHOS,
     "low_res_sigma": LOW_RES_SIGMAS,
