@@ -3,8 +3,9 @@
   python -m launch.study --minutes=240
 
 trains the variants below alike (same data, images, optimizer and width), scores
-and times them, and writes one table and its figures: docs/results.md. Each
-variant is an ordinary run, as in
+and times them and the other ways to sample them in ROWS, and writes one table
+and its figure to runs/study: those of docs/results.md. Each variant is an
+ordinary run, as in
 
   python -m lowdiff_jax.main --config=configs/study_cifar10.py:three
 
@@ -91,6 +92,39 @@ VARIANTS = {
     # The second evaluation's level: at 0.002 it would change nothing.
     "sampling.sigma_min": (0.002, 0.28),
     "optimizer.learning_rate": 5e-4,
+  },
+}
+
+# The rows of the table: a variant, and how its run is sampled otherwise.
+ROWS = {
+  **{variant: (variant, {}) for variant in VARIANTS},
+  # Not handed off: the higher resolution starts from noise as the lower does,
+  "noise": (
+    "two",
+    {
+      "sampling.start": ("noise", "noise"),
+      "sampling.sigma_max": (40.0, 80.0),
+      "sampling.steps": (18, 18),
+    },
+  ),
+  # ... or at the handoff's level, where it should still see the image.
+  "noise_1.04": ("two", {"sampling.start": ("noise", "noise")}),
+  # At 2, 4, 16 and 32 times the residuals instead of 8.
+  **{
+    f"handoff_{sigma}": ("two", {"sampling.sigma_max": (40.0, sigma)})
+    for sigma in (0.26, 0.52, 2.08, 4.16)
+  },
+  # The noise added to the condition, else 0.05.
+  **{
+    f"condition_{sigma}": ("two", {"sampling.low_res_sigma": (0.0, sigma)})
+    for sigma in (0.0, 0.1, 0.2)
+  },
+  **{
+    f"dpmpp_{steps}": (
+      "baseline",
+      {"baseline.sampler": "dpmpp_2m", "baseline.steps": steps},
+    )
+    for steps in (18, 12, 8, 5)
   },
 }
 

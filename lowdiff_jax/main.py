@@ -34,7 +34,7 @@ def main(argv: list[str]) -> None:
     raise UserError(f"--mode={_MODE.value}: expected one of {', '.join(MODES)}")
   check(_CONFIG.value)
   logging.set_verbosity(logging.WARNING)
-  _keep_compiled_programs()
+  keep_compiled_programs()
   _start_processes()
   MODES[_MODE.value](_CONFIG.value, _make_workdir())
 
@@ -60,7 +60,7 @@ def _make_workdir() -> Path:
   return workdir
 
 
-def _keep_compiled_programs() -> None:
+def keep_compiled_programs() -> None:
   """The second start need not compile; JAX_COMPILATION_CACHE_DIR moves it."""
   if jax.config.jax_compilation_cache_dir is None:
     folder = Path.home() / ".cache" / "lowdiff_jax"

@@ -33,6 +33,7 @@ HOMES = {
   "tensorflow_datasets": {"data"},
   "sklearn": {"data", "evaluate"},
   "threadpoolctl": {"evaluate"},
+  "matplotlib": {"evaluate/front.py"},
   "absl": {"data", "train", "build/evaluator.py", "main.py"},
 }
 

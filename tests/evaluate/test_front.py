@@ -1,0 +1,76 @@
+"""The laws of a Pareto front, and that it can be drawn."""
+
+import random
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lowdiff_jax.evaluate.front import Point, draw, pareto_front
+
+
+def point(speed, distance, **fields):
+  name = f"{speed:g}/{distance:g}"
+  return Point(name, "curve", speed, distance)._replace(**fields)
+
+
+def dominated(a, points):
+  return any(
+    b.images_per_second >= a.images_per_second
+    and b.distance <= a.distance
+    and b[2:4] != a[2:4]
+    for b in points
+  )
+
+
+@pytest.fixture(params=range(5))
+def points(request):
+  """Of few values, so that some are alike."""
+  rng = random.Random(request.param)
+  return [
+    point(rng.randint(1, 6), rng.randint(1, 6), name=f"p{i}") for i in range(15)
+  ]
+
+
+def test_the_front_is_what_nothing_dominates(points):
+  front = pareto_front(points)
+  assert front
+  for p in points:
+    assert dominated(p, points) == (p not in front)
+
+
+def test_the_front_rises_with_speed_and_has_no_order_but_its_own(points):
+  front = pareto_front(points)
+  speeds = [p.images_per_second for p in front]
+  assert speeds == sorted(speeds)
+  distances = [p.distance for p in front]
+  assert distances == sorted(distances)
+  random.Random(0).shuffle(points)
+  assert pareto_front(points) == front
+
+
+def test_of_equal_points_none_beats_the_other():
+  twins = [point(1, 1, name="a"), point(1, 1, name="b")]
+  assert pareto_front(twins) == twins
+  assert pareto_front([point(1, 1), point(1, 2)]) == [point(1, 1)]
+  assert pareto_front([point(1, 1), point(2, 1)]) == [point(2, 1)]
+  assert pareto_front([]) == []
+
+
+@pytest.mark.parametrize("distances", [(20, 24, 30), (3, 40, 300)])
+def test_the_figure_is_a_picture(tmp_path, distances):
+  points = [
+    point(10.0 * (i + 1), distance, curve=f"curve {i % 2}", std=0.5)
+    for i, distance in enumerate(distances)
+  ]
+  path = tmp_path / "front.png"
+  draw(points, path, title="quality against speed", metric="fid")
+  with Image.open(path) as image:
+    assert image.width == 1400
+    assert len(np.unique(np.asarray(image.convert("L")))) > 20
+
+
+def test_one_point_without_a_spread_can_be_drawn(tmp_path):
+  path = tmp_path / "front.png"
+  draw([point(7, 0.0)], path, title="", metric="frechet distance")
+  Image.open(path).verify()
