@@ -10,7 +10,7 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from lowdiff_jax.build import schema
+from lowdiff_jax.build import variants
 from lowdiff_jax.build.check import check
 from lowdiff_jax.interfaces import UserError
 from lowdiff_jax.modes import MODES
@@ -91,8 +91,8 @@ def _parse_flags(argv: list[str]) -> list[str]:
   """Parses the flags; whatever is wrong with them is the user's mistake."""
   for argument in argv:
     field = re.match(r"--?config\.([\w.]+)", argument)
-    if field and field[1] not in schema.NAMES:
-      near = difflib.get_close_matches(field[1], schema.NAMES, 1)
+    if field and field[1] not in variants.NAMES:
+      near = difflib.get_close_matches(field[1], variants.NAMES, 1)
       hint = (
         f"did you mean {near[0]}?"
         if near
@@ -112,11 +112,11 @@ def _parse_flags(argv: list[str]) -> list[str]:
   except (AttributeError, KeyError) as error:
     # A field that this config does not have, though others do.
     for name in re.findall(r"--?config\.([\w.]+)", " ".join(argv)):
-      if schema.owner(name) and any(
+      if variants.owner(name) and any(
         f"'{part}'" in str(error) for part in name.split(".")
       ):
         raise UserError(
-          f"config.{name}: no such field{schema.owner(name)}"
+          f"config.{name}: no such field{variants.owner(name)}"
         ) from error
     raise
   except OSError as error:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lowdiff_jax.evaluate import front
 from lowdiff_jax.interfaces import UserError
 from lowdiff_jax.train.checkpoint import Checkpoints
 from tests import command_line, tiny
@@ -211,6 +212,43 @@ def test_a_run_is_tuned_for_few_evaluations(trained, tmp_path):
   gflop = 2e-9 * (3 * low + 4 * top)
   (training,) = record["training"]
   np.testing.assert_allclose(training["gflop_per_image"], gflop)
+
+
+def test_tune_finds_what_can_be_pasted(trained):
+  workdir, _, _ = trained
+  printed = run(trained, "--mode=tune", "--config.tune.factor=100.0")
+  record = json.loads((workdir / "tune.json").read_text())
+  assert len(record["trials"]) == (1 + 4) + (1 + 2)
+  best = record["schedules"]["best"]
+  # Of any quality, the fastest that was tried: fewer steps.
+  assert sum(best["nfe"]) < sum(record["schedules"]["config"]["nfe"])
+  pasted = [
+    f"--config.{name}={value}" for name, value in best["overrides"].items()
+  ]
+  assert all(name in printed for name in best["overrides"])
+  run(trained, "--mode=evaluate", *pasted, "--config.evaluation.images=20")
+  newest = max(
+    (workdir / "scores").glob("*.json"), key=lambda path: path.stat().st_mtime
+  )
+  sampling = json.loads(newest.read_text())["protocol"]["sampling"]
+  assert [stage["nfe"] for stage in sampling] == best["nfe"]
+
+
+def test_sweep_draws_the_front_of_quality_and_speed(trained, baseline):
+  images = "--config.evaluation.images=20"
+  printed = run(trained, "--mode=sweep", images)
+  assert "3 dpmpp_2m + 2 dpmpp_2m" in printed
+  done = command_line.run(*baseline[1], "--mode=sweep", images, config=BASELINE)
+  assert done.returncode == 0, done.stderr
+  files = [folder / "sweep.json" for folder in (trained[0], baseline[0])]
+  record = json.loads(files[0].read_text())
+  assert [row["nfe"] for row in record["rows"]] == [[3, 2], [2, 1]]
+  assert all(len(row["distances"]) == 1 for row in record["rows"])
+  points = front.read(list(map(str, files)))
+  assert len(points) == 4 and len({point.curve for point in points}) == 2
+  assert all(point.images_per_second > 0 for point in points)
+  with Image.open(files[0].with_suffix(".png")) as figure:
+    assert figure.width > 500
 
 
 def test_upscale_takes_the_users_small_images(trained, tmp_path):

@@ -5,7 +5,8 @@ import itertools
 from ml_collections import ConfigDict
 
 from lowdiff_jax.build.rules import PerStage
-from lowdiff_jax.build.schema import FIELDS, VARIANTS, owner
+from lowdiff_jax.build.schema import FIELDS
+from lowdiff_jax.build.variants import VARIANTS, owner
 from lowdiff_jax.interfaces import UserError
 
 

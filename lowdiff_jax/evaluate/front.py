@@ -1,5 +1,12 @@
-"""Quality against speed: the Pareto front of several ways to sample."""
+"""Quality against speed: the Pareto front of several ways to sample.
 
+  python -m lowdiff_jax.evaluate.front RUN/sweep.json ... FIGURE.png
+
+draws what --mode=sweep has found for several runs.
+"""
+
+import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +19,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from matplotlib.transforms import Bbox
+
+from lowdiff_jax.interfaces import UserError
 
 _COLOURS = colormaps["tab10"].colors
 _MARKERS = "osD^"
@@ -182,3 +191,60 @@ def _write_labels(
       if inside and not box.count_overlaps(taken):
         break
     taken.append(box)
+
+
+def read(paths: Sequence[str]) -> list[Point]:
+  """The points of files that mode sweep has written, a curve for each.
+
+  Raises:
+    UserError: a file that is none, or of another figure than the first.
+  """
+  points, metrics = [], {}
+  for path in paths:
+    try:
+      record = json.loads(Path(path).read_text())
+      metrics[record["metric"]] = path
+      points += [
+        Point(
+          row["name"],
+          record["curve"],
+          row["images_per_second"],
+          row["distance"],
+          row["std"],
+        )
+        for row in record["rows"]
+      ]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+      raise UserError(f"{path} is not of --mode=sweep: {error!r}") from error
+  if len(metrics) != 1:
+    raise UserError(f"expected sweeps of one figure, not {', '.join(metrics)}")
+  return points
+
+
+def table(points: Sequence[Point]) -> str:
+  """A row for each point, the slowest first; "*" on its curve's front."""
+  width = max(len(point.name) for point in points)
+  lines = [f"{'':{width}}{'images/s':>10}{'distance':>10}{'std':>9}"]
+  for curve in dict.fromkeys(point.curve for point in points):
+    own = [point for point in points if point.curve == curve]
+    best = pareto_front(own)
+    lines.append(curve)
+    for point in sorted(own, key=lambda p: p.images_per_second):
+      std = "-" if point.std is None else f"{point.std:.2g}"
+      lines.append(
+        f"{point.name:{width}}{point.images_per_second:10.2f}"
+        f"{point.distance:10.4f}{std:>9}{' *' if point in best else ''}"
+      )
+  return "\n".join(lines)
+
+
+if __name__ == "__main__":
+  try:
+    *sweeps, figure = sys.argv[1:] or [""]
+    found = read(sweeps)
+    print(table(found))
+    name = json.loads(Path(sweeps[0]).read_text())["metric"]
+    draw(found, Path(figure), title="quality against speed", metric=name)
+  except UserError as error:
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(2)

@@ -1,19 +1,22 @@
 """Which schedule is best: successive halving, on common seeds.
 
 Successive halving (arXiv 1502.07943) scores many candidates on few images and
-the better ones on more. Between rounds the better ones have offspring, as in an
+the better ones on more. On the way the better ones have offspring, as in an
 evolution strategy, so that the first round need not hold the best. All scores
 are of the same images (seeds), so what they have in common cancels.
 """
 
+import functools
 from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
 import numpy as np
 
 GOALS = ("quality", "throughput")
-# Of a round's candidates, a third goes on.
+# A third of the candidates goes on.
 SURVIVORS = 3
+# Variations until one is given up for.
+TRIES = 200
 
 
 class Goal(NamedTuple):
@@ -87,8 +90,9 @@ def successive_halving(
 ) -> tuple[Trial, Trial, list[Trial]]:
   """Looks for a schedule that is better than the reference.
 
-  Round r scores candidates / 2^(rounds-1-r) ... halving in number while the
-  images double: every round costs about the same.
+  From round to round the images double and the candidates halve, so that each
+  costs about the same. A third of a round's candidates are the best ones of the
+  round before; the others are one by one made of the best third so far.
 
   Args:
     reference: the schedule to beat.
@@ -96,7 +100,7 @@ def successive_halving(
     seconds: schedule -> seconds of an image; cheap.
     distance: (schedule, images) -> Frechet distance of that many first images.
     vary: (schedule, rng) -> another one near by.
-    candidates: of the first round.
+    candidates: of the first round, besides the reference.
     images: of the last round.
     rounds: how many.
     rng: of the variations.
@@ -106,40 +110,51 @@ def successive_halving(
     The reference and the best schedule by the last round, which may be the
     reference; and all trials.
   """
-  trials, parents, best = [], [reference], None
+  trials, survivors, limit = [], [], seconds(reference)
   for r in range(rounds):
-    count = max(2, candidates >> r)
     size = max(2, images >> (rounds - 1 - r))
-    limit = seconds(reference)
-    pool = _offspring(
-      reference, parents, count, goal, seconds, limit, vary, rng
-    )
-    found = []
-    for schedule in [reference, *pool]:
+    found: list[Trial] = []
+
+    def score(schedule, size=size, found=found):
       trial = Trial(schedule, seconds(schedule), distance(schedule, size), size)
       found.append(trial)
+      trials.append(trial)
       report(trial)
-    trials += found
-    base, others = found[0], found[1:]
-    others.sort(key=lambda trial: goal.rank(trial, base))
-    parents = [t.schedule for t in others[: max(1, count // SURVIVORS)]]
-    reached = [t for t in others if goal.excess(t, base) <= 1]
-    best = min(reached, key=goal.cost, default=base)
-  return base, best, trials
+
+    def best(count, found=found):
+      rank = functools.partial(goal.rank, reference=found[0])
+      return sorted(found[1:], key=rank)[:count]
+
+    for schedule in (reference, *survivors):
+      score(schedule)
+    count = max(1, candidates >> r)
+    while len(found) <= count:
+      # The first ones go far: one good guess is worth many small steps.
+      parents = best(max(1, len(found) // SURVIVORS))
+      far = r == 0 and len(found) <= count // SURVIVORS
+      child = _offspring(
+        [reference] if far or not parents else [t.schedule for t in parents],
+        {trial.schedule for trial in found},
+        lambda schedule: goal.worth(seconds(schedule), limit),
+        vary,
+        int(rng.integers(1, 7)) if far else 1,
+        rng,
+      )
+      if child is None:
+        break
+      score(child)
+    survivors = [t.schedule for t in best(max(1, (count >> 1) // SURVIVORS))]
+  base = found[0]
+  reached = [trial for trial in found if goal.excess(trial, base) <= 1]
+  return base, min(reached, key=goal.cost, default=base), trials
 
 
-def _offspring(reference, parents, count, goal, seconds, limit, vary, rng):
-  """The parents that are no reference, and variations of them, worth a try."""
-  pool = [p for p in dict.fromkeys(parents) if p != reference][:count]
-  seen, tries = {reference, *pool}, 0
-  while len(pool) < count and tries < 200 * count:
-    tries += 1
+def _offspring(parents, seen, worth, vary, times, rng):
+  """A new schedule that is worth a try; None if none is found."""
+  for _ in range(TRIES):
     child = parents[int(rng.integers(len(parents)))]
-    # The first round has far to go.
-    for _ in range(1 if len(parents) > 1 else int(rng.integers(1, 6))):
+    for _ in range(times):
       child = vary(child, rng)
-    if child in seen or not goal.worth(seconds(child), limit):
-      continue
-    seen.add(child)
-    pool.append(child)
-  return pool
+    if child not in seen and worth(child):
+      return child
+  return None
