@@ -117,3 +117,20 @@ def test_grid_and_strip_place_their_images():
   picture = pictures.strip([low, images[:2]])
   assert picture[step // 2, step // 2] == 7
   assert picture[step + step // 2, step + step // 2] == 1
+
+
+def test_memory_is_bounded_by_the_largest_stage():
+  """What a stage needs is free again when the next one runs."""
+  alone = tiny.experiment(devices=jax.devices()[:1])
+  params, low_res = alone.init().params, jnp.zeros((64, 4, 4, 1))
+
+  def temporary(stages, low_res=None):
+    args = (params, 0, np.arange(64), np.zeros(64, np.int32), low_res)
+    program = alone.generator(stages).lower(*args).compile()
+    return program.memory_analysis().temp_size_in_bytes
+
+  first, last = alone.stages
+  stages = [temporary([first]), temporary([last], low_res)]
+  # What is left over: keys, and the images that go from stage to stage.
+  passed = 64 * (4 * 4 + 8 * 8) * 4 * 4
+  assert temporary(alone.stages) <= max(stages) + passed < sum(stages)
