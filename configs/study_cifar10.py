@@ -31,8 +31,8 @@ Arguments: at most one variant, `gpu`, `smoke`.
   less_high half the images for the higher one.
   residual  the last stage denoises x - up2(low_res).
   three_residual  8 -> 16 -> 32, and the last two stages do.
-  consistent  goes on from `residual`, whose folder --config.model.init_from
-            names; the last stage is tuned for two evaluations.
+  three_consistent  goes on from it (--config.model.init_from=ITS_WORKDIR); its
+            last stage is tuned for two evaluations.
 
 A trained `baseline` also samples as a cascade that nothing was trained for
 (Bottleneck Sampling, arXiv 2503.18940), 32 -> 16 -> 32, here from noise 80 to
@@ -53,10 +53,10 @@ from ml_collections import ConfigDict
 
 from lowdiff_jax.build import page
 
-RESIDUAL = {
-  "stages.target": ("image", "residual"),
+THREE_RESIDUAL = {
+  "stages.target": ("image", "residual", "residual"),
   # Root of the mean square of the residual with the condition's noise.
-  "stages.sigma_data": (0.49, 0.17),
+  "stages.sigma_data": (0.46, 0.2, 0.17),
 }
 # What each variant changes in the page of `two`.
 VARIANTS = {
@@ -79,21 +79,24 @@ VARIANTS = {
   "bicubic": {"stages.upsample": "bicubic"},
   "more_low": {"stages.images": (64, 32)},
   "less_high": {"stages.images": (32, 16)},
-  "residual": RESIDUAL,
-  "three_residual": {
-    "stages.target": ("image", "residual", "residual"),
-    "stages.sigma_data": (0.46, 0.2, 0.17),
+  "residual": {
+    "stages.target": ("image", "residual"),
+    "stages.sigma_data": (0.49, 0.17),
   },
-  "consistent": {
-    **RESIDUAL,
-    "stages.consistency": (0.0, 0.5),
-    "sampling.sampler": ("dpmpp_2m", "consistency"),
-    "sampling.steps": (18, 2),
+  "three_residual": THREE_RESIDUAL,
+  "three_consistent": {
+    **THREE_RESIDUAL,
+    "stages.consistency": (0.0, 0.0, 0.75),
+    "sampling.sampler": ("dpmpp_2m", "dpmpp_2m", "consistency"),
+    "sampling.steps": (18, 10, 2),
     # The second evaluation's level: at 0.002 it would change nothing.
-    "sampling.sigma_min": (0.002, 0.28),
+    "sampling.sigma_min": (0.002, 0.002, 0.28),
     "optimizer.learning_rate": 5e-4,
   },
 }
+
+# Variants that go on from the averaged weights of another.
+PARENTS = {"three_consistent": "three_residual"}
 
 # The rows of the table: a variant, and how its run is sampled otherwise.
 ROWS = {
@@ -277,7 +280,7 @@ def get_config(arguments: str = "") -> ConfigDict:
     # Sixteen times the batch, in the same proportions.
     config.stages.images = tuple(16 * n for n in config.stages.images)
     config.optimizer.update({"learning_rate": 1e-3, "warmup_images": 100_000})
-    if variant == "consistent":
+    if variant == "three_consistent":
       config.optimizer.learning_rate = 2.5e-4
     config.ema.half_life_images = 200_000
     config.train.update(

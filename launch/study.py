@@ -96,7 +96,10 @@ def _step(workdir: Path, variant: str) -> int:
 
 
 def _train(args, study: Study, jobs: Jobs, spare: float) -> None:
-  """Turn by turn, each variant up to as many images as the others."""
+  """Turn by turn, each variant up to as many images as the others.
+
+  What goes on from another variant has to wait for its last turn.
+  """
   failed = set()
   for turn in range(1, args.turns + 1):
     for name, variant in study.variants.items():
@@ -106,10 +109,15 @@ def _train(args, study: Study, jobs: Jobs, spare: float) -> None:
       steps = math.ceil(images / max(config.stages.images))
       if name in failed or _step(args.workdir, name) >= steps:
         continue
+      parent = study.parents.get(name)
+      if parent and turn < args.turns:
+        continue
+      begin = [f"--config.model.init_from={args.workdir}/{parent}"]
       command = _command(
         args,
         name,
         *variant.flags,
+        *(begin if parent else []),
         "--mode=train",
         f"--config.train.images={images}",
         "--config.evaluation.images=0",

@@ -32,11 +32,13 @@ class Study(NamedTuple):
 
   Attributes:
     variants: to train, by their names.
+    parents: variant -> the one that it goes on from, if it does.
     rows: to score.
     page_rows: all that the page has, these among them.
   """
 
   variants: dict[str, Variant]
+  parents: Mapping[str, str]
   rows: list[Row]
   page_rows: list[Row]
 
@@ -51,7 +53,7 @@ def open_study(
   """Reads a page and checks whatever will be run.
 
   Args:
-    page: a Python file with VARIANTS, ROWS and get_config.
+    page: a Python file with VARIANTS, PARENTS, ROWS and get_config.
     arguments: of the page, for all variants.
     variants: the names of those to train; all by default.
     rows: the names of those to score; all of these variants by default.
@@ -87,6 +89,7 @@ def open_study(
   trained = {variant: flags(variant, {}) for variant in variants}
   return Study(
     {name: Variant(f, open_config(f)) for name, f in trained.items()},
+    names.get("PARENTS", {}),
     chosen,
     page_rows,
   )
