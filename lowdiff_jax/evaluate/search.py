@@ -6,7 +6,6 @@ evolution strategy, so that the first round need not hold the best. All scores
 are of the same images (seeds), so what they have in common cancels.
 """
 
-import functools
 from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
@@ -75,13 +74,27 @@ class Trial(NamedTuple):
   images: int
 
 
+class Problem(NamedTuple):
+  """What is searched for, and where.
+
+  Attributes:
+    reference: the schedule to beat.
+    goal: what better means.
+    seconds: schedule -> seconds of an image; cheap.
+    distance: (schedule, images) -> Frechet distance of that many first images.
+    vary: (schedule, rng) -> another one near by.
+  """
+
+  reference: Hashable
+  goal: Goal
+  seconds: Callable[[Hashable], float]
+  distance: Callable[[Hashable, int], float]
+  vary: Callable[[Hashable, np.random.Generator], Hashable]
+
+
 def successive_halving(
-  reference: Hashable,
+  problem: Problem,
   *,
-  goal: Goal,
-  seconds: Callable[[Hashable], float],
-  distance: Callable[[Hashable, int], float],
-  vary: Callable[[Hashable, np.random.Generator], Hashable],
   candidates: int,
   images: int,
   rounds: int,
@@ -95,11 +108,7 @@ def successive_halving(
   round before; the others are one by one made of the best third so far.
 
   Args:
-    reference: the schedule to beat.
-    goal: what better means.
-    seconds: schedule -> seconds of an image; cheap.
-    distance: (schedule, images) -> Frechet distance of that many first images.
-    vary: (schedule, rng) -> another one near by.
+    problem: see above.
     candidates: of the first round, besides the reference.
     images: of the last round.
     rounds: how many.
@@ -110,51 +119,60 @@ def successive_halving(
     The reference and the best schedule by the last round, which may be the
     reference; and all trials.
   """
-  trials, survivors, limit = [], [], seconds(reference)
+  trials, survivors = [], []
   for r in range(rounds):
-    size = max(2, images >> (rounds - 1 - r))
-    found: list[Trial] = []
-
-    def score(schedule, size=size, found=found):
-      trial = Trial(schedule, seconds(schedule), distance(schedule, size), size)
-      found.append(trial)
-      trials.append(trial)
-      report(trial)
-
-    def best(count, found=found):
-      rank = functools.partial(goal.rank, reference=found[0])
-      return sorted(found[1:], key=rank)[:count]
-
-    for schedule in (reference, *survivors):
-      score(schedule)
     count = max(1, candidates >> r)
-    while len(found) <= count:
-      # The first ones go far: one good guess is worth many small steps.
-      parents = best(max(1, len(found) // SURVIVORS))
-      far = r == 0 and len(found) <= count // SURVIVORS
-      child = _offspring(
-        [reference] if far or not parents else [t.schedule for t in parents],
-        {trial.schedule for trial in found},
-        lambda schedule: goal.worth(seconds(schedule), limit),
-        vary,
-        int(rng.integers(1, 7)) if far else 1,
-        rng,
-      )
-      if child is None:
-        break
-      score(child)
-    survivors = [t.schedule for t in best(max(1, (count >> 1) // SURVIVORS))]
-  base = found[0]
+    found = []
+    for trial in _round(
+      problem, survivors, found, count, max(2, images >> (rounds - 1 - r)), rng
+    ):
+      found.append(trial)
+      report(trial)
+    trials += found
+    survivors = _best(problem, found, max(1, (count >> 1) // SURVIVORS))
+  base, goal = found[0], problem.goal
   reached = [trial for trial in found if goal.excess(trial, base) <= 1]
   return base, min(reached, key=goal.cost, default=base), trials
 
 
-def _offspring(parents, seen, worth, vary, times, rng):
+def _round(problem, survivors, found, count, images, rng):
+  """Trials, which the caller adds to `found`: the reference's is the first."""
+
+  def trial(schedule):
+    seconds = problem.seconds(schedule)
+    return Trial(schedule, seconds, problem.distance(schedule, images), images)
+
+  for schedule in (problem.reference, *survivors):
+    yield trial(schedule)
+  while len(found) <= count:
+    # The first ones go far: one good guess is worth many small steps.
+    far = not survivors and len(found) <= count // SURVIVORS
+    parents = _best(problem, found, max(1, len(found) // SURVIVORS))
+    child = _offspring(
+      problem,
+      [problem.reference] if far or not parents else parents,
+      {trial.schedule for trial in found},
+      int(rng.integers(1, 7)) if far else 1,
+      rng,
+    )
+    if child is None:
+      return
+    yield trial(child)
+
+
+def _best(problem, found, count):
+  """The schedules of the best trials but the reference's."""
+  others = sorted(found[1:], key=lambda t: problem.goal.rank(t, found[0]))
+  return [trial.schedule for trial in others[:count]]
+
+
+def _offspring(problem, parents, seen, times, rng):
   """A new schedule that is worth a try; None if none is found."""
+  limit = problem.seconds(problem.reference)
   for _ in range(TRIES):
     child = parents[int(rng.integers(len(parents)))]
     for _ in range(times):
-      child = vary(child, rng)
-    if child not in seen and worth(child):
+      child = problem.vary(child, rng)
+    if child not in seen and problem.goal.worth(problem.seconds(child), limit):
       return child
   return None

@@ -10,7 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from lowdiff_jax.build.schedule import read_schedule, vary
-from lowdiff_jax.evaluate.search import Goal, Trial, successive_halving
+from lowdiff_jax.evaluate.search import Goal, Problem, Trial, successive_halving
 from lowdiff_jax.modes.judge import Judge
 
 
@@ -22,11 +22,13 @@ def run(config: ConfigDict, workdir: Path) -> None:
   """
   section, judge, since = config.tune, Judge(config, workdir), time.monotonic()
   base, best, trials = successive_halving(
-    read_schedule(config),
-    goal=Goal(section.target, section.factor),
-    seconds=functools.cache(judge.seconds),
-    distance=judge.distance,
-    vary=functools.partial(vary, config),
+    Problem(
+      read_schedule(config),
+      Goal(section.target, section.factor),
+      seconds=functools.cache(judge.seconds),
+      distance=judge.distance,
+      vary=functools.partial(vary, config),
+    ),
     candidates=section.candidates,
     images=section.images,
     rounds=section.rounds,

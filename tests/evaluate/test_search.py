@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lowdiff_jax.evaluate.search import Goal, successive_halving
+from lowdiff_jax.evaluate.search import Goal, Problem, successive_halving
 
 # A schedule is a number of steps, and a setting that is best at 3.
 REFERENCE = (40, 0)
@@ -38,11 +38,13 @@ def search(target, factor=1.0, seed=0, **kwargs):
     return distance(schedule, images)
 
   base, best, trials = successive_halving(
-    REFERENCE,
-    goal=Goal(target, factor),
-    seconds=lambda schedule: schedule[0] / 100,
-    distance=score,
-    vary=vary,
+    Problem(
+      REFERENCE,
+      Goal(target, factor),
+      seconds=lambda schedule: schedule[0] / 100,
+      distance=score,
+      vary=vary,
+    ),
     candidates=24,
     images=1000,
     rounds=3,
@@ -90,11 +92,13 @@ def test_what_cannot_win_is_never_scored():
 
 def test_nothing_better_is_the_reference():
   base, best, _ = successive_halving(
-    1,
-    goal=Goal("quality", 1.0),
-    seconds=lambda schedule: 1.0,
-    distance=lambda schedule, images: float(schedule),
-    vary=lambda schedule, rng: schedule + 1,
+    Problem(
+      1,
+      Goal("quality", 1.0),
+      seconds=lambda schedule: 1.0,
+      distance=lambda schedule, images: float(schedule),
+      vary=lambda schedule, rng: schedule + 1,
+    ),
     candidates=4,
     images=8,
     rounds=2,
