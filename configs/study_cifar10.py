@@ -100,6 +100,19 @@ VARIANTS = {
 # Variants that go on from the averaged weights of another.
 PARENTS = {"three_consistent": "three_residual"}
 
+
+def _euler(steps: tuple[int, int, int], last: str = "euler") -> dict:
+  """A schedule that --mode=tune has found, up to the steps."""
+  return {
+    "sampling.sampler": ("euler", "euler", last),
+    "sampling.steps": steps,
+    "sampling.sigma_max": (10.0, 1.35, 1.04),
+    "sampling.sigma_min": (0.02, 0.02, 0.28 if last == "consistency" else 0.05),
+    "sampling.rho": (7.0, 7.0, 10.0),
+    "sampling.low_res_sigma": (0.0, 0.1, 0.05),
+  }
+
+
 # The rows of the table: a variant, and how its run is sampled otherwise.
 ROWS = {
   **{variant: (variant, {}) for variant in VARIANTS},
@@ -123,6 +136,30 @@ ROWS = {
   **{
     f"condition_{sigma}": ("two", {"sampling.low_res_sigma": (0.0, sigma)})
     for sigma in (0.0, 0.1, 0.2)
+  },
+  # What --mode=tune has found for the baseline, and near it.
+  **{
+    f"euler_{steps}": (
+      "baseline",
+      {
+        "baseline.sampler": "euler",
+        "baseline.steps": steps,
+        "baseline.rho": 10.0,
+      },
+    )
+    for steps in (10, 6, 5, 4)
+  },
+  # ... and for the cascade. The last number is what the last stage needs.
+  **{
+    "tuned_" + "_".join(map(str, steps)): ("three_residual", _euler(steps))
+    for steps in ((7, 6, 4), (7, 6, 2), (7, 6, 1), (4, 5, 1), (4, 3, 1))
+  },
+  **{
+    f"consistent_7_6_{last}": (
+      "three_consistent",
+      _euler((7, 6, last), "consistency"),
+    )
+    for last in (2, 1)
   },
   **{
     f"dpmpp_{steps}": (

@@ -218,7 +218,7 @@ def test_tune_finds_what_can_be_pasted(trained):
   workdir, _, _ = trained
   printed = run(trained, "--mode=tune", "--config.tune.factor=100.0")
   record = json.loads((workdir / "tune.json").read_text())
-  assert len(record["trials"]) == (1 + 4) + (1 + 2)
+  assert len(record["trials"]) == (1 + 6) + (1 + 6)
   best = record["schedules"]["best"]
   # Of any quality, the fastest that was tried: fewer steps.
   assert sum(best["nfe"]) < sum(record["schedules"]["config"]["nfe"])

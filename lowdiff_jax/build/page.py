@@ -58,7 +58,7 @@ def smoke(config: ConfigDict) -> None:
       "baseline_steps": (3, 2),
     }
   )
-  config.tune.update({"candidates": 4, "images": 20, "rounds": 2})
+  config.tune.update({"candidates": 6, "images": 20, "rounds": 2})
   config.benchmark.update(
     {"batch_size": 10, "repeats": 2, "baseline_steps": (3,)}
   )

@@ -14,6 +14,8 @@ import numpy as np
 GOALS = ("quality", "throughput")
 # A third of the candidates goes on.
 SURVIVORS = 3
+# In any round: a few near misses should not leave it without an answer.
+MIN_CANDIDATES = 6
 # Variations until one is given up for.
 TRIES = 200
 
@@ -121,7 +123,7 @@ def successive_halving(
   """
   trials, survivors = [], []
   for r in range(rounds):
-    count = max(1, candidates >> r)
+    count = max(MIN_CANDIDATES, candidates >> r)
     found = []
     for trial in _round(
       problem, survivors, found, count, max(2, images >> (rounds - 1 - r)), rng
@@ -129,7 +131,9 @@ def successive_halving(
       found.append(trial)
       report(trial)
     trials += found
-    survivors = _best(problem, found, max(1, (count >> 1) // SURVIVORS))
+    survivors = _best(
+      problem, found, max(MIN_CANDIDATES, count >> 1) // SURVIVORS
+    )
   base, goal = found[0], problem.goal
   reached = [trial for trial in found if goal.excess(trial, base) <= 1]
   return base, min(reached, key=goal.cost, default=base), trials
