@@ -114,11 +114,12 @@ def collect(
   return Collected(pictures.count, lambda: _opened(paths))
 
 
-def agree(number: int) -> int:
-  """Process 0's number, on all processes."""
+def agree(number: float) -> float:
+  """Process 0's number (32 bits of it), of the same type, on all processes."""
   if jax.process_count() == 1:
     return number
-  return int(multihost_utils.broadcast_one_to_all(np.int32(number)))
+  shared = multihost_utils.broadcast_one_to_all(np.asarray(number))
+  return type(number)(shared)
 
 
 def _extracted(pictures, extract, starts):

@@ -10,6 +10,7 @@ from lowdiff_jax import build
 from lowdiff_jax.build.schedule import Schedule, overrides, schedule_stages
 from lowdiff_jax.diffusion.cascade import Stage
 from lowdiff_jax.evaluate import flops, throughput
+from lowdiff_jax.evaluate.collect import agree
 from lowdiff_jax.evaluate.stagewise import Stagewise
 from lowdiff_jax.modes import trained
 
@@ -54,15 +55,17 @@ class Judge:
 
   def seconds(self, schedule: Schedule) -> float:
     """Of an image, estimated from its evaluations."""
-    return self.maker.seconds(self.stages(schedule))
+    return agree(self.maker.seconds(self.stages(schedule)))
 
   def distance(self, schedule: Schedule, images: int, first: int = 0) -> float:
     """The Frechet distance of images first ... first + images - 1."""
     pictures = self.maker.pictures(self.stages(schedule), images, first)
     values = self._evaluator.score(pictures).values
-    self.metric = next(name for name in values if name.startswith(DISTANCES))
     self.images_scored += images
-    return values[self.metric]
+    if not values:  # Process 0 knows.
+      return agree(0.0)
+    self.metric = next(name for name in values if name.startswith(DISTANCES))
+    return agree(values[self.metric])
 
   def images_per_second(self, schedules: Sequence[Schedule]) -> list[float]:
     """Measured side by side, each cascade being one program."""

@@ -40,17 +40,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
     "images_scored": judge.images_scored,
     "evaluations_by_resolution": dict(judge.maker.evaluated),
   }
-  pair = {"config": base, "best": best}
-  speeds = judge.images_per_second([trial.schedule for trial in pair.values()])
-  rows = {}
-  for (name, trial), speed in zip(pair.items(), speeds, strict=True):
-    fresh = judge.distance(trial.schedule, section.images, section.images)
-    rows[name] = {
-      **judge.describe(trial.schedule),
-      "images_per_second": speed,
-      "distance_in_search": trial.distance,
-      "distance": fresh,
-    }
+  rows = _compare(judge, {"config": base, "best": best}, section.images)
   record = {
     "target": section.target,
     "factor": section.factor,
@@ -74,6 +64,20 @@ def run(config: ConfigDict, workdir: Path) -> None:
   fields = rows["best"]["overrides"].items()
   print(" \\\n".join(f'  --config.{name}="{value}"' for name, value in fields))
   print(f"\nin full: {path}")
+
+
+def _compare(judge: Judge, trials: dict[str, Trial], images: int):
+  """What is true of them beyond the search."""
+  speeds = judge.images_per_second([t.schedule for t in trials.values()])
+  return {
+    name: {
+      **judge.describe(trial.schedule),
+      "images_per_second": speed,
+      "distance_in_search": trial.distance,
+      "distance": judge.distance(trial.schedule, images, images),
+    }
+    for (name, trial), speed in zip(trials.items(), speeds, strict=True)
+  }
 
 
 def _report(judge: Judge, trial: Trial) -> None:

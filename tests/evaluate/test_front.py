@@ -1,12 +1,20 @@
 """The laws of a Pareto front, and that it can be drawn."""
 
+import json
 import random
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from lowdiff_jax.evaluate.front import Point, draw, pareto_front
+from lowdiff_jax.evaluate.front import (
+  Point,
+  draw,
+  pareto_front,
+  read,
+  table,
+)
+from lowdiff_jax.interfaces import UserError
 
 
 def point(speed, distance, **fields):
@@ -74,3 +82,34 @@ def test_one_point_without_a_spread_can_be_drawn(tmp_path):
   path = tmp_path / "front.png"
   draw([point(7, 0.0)], path, title="", metric="frechet distance")
   Image.open(path).verify()
+
+
+def sweep(path, metric="fid", **row):
+  row = {
+    "name": "a",
+    "images_per_second": 2.0,
+    "distance": 3.0,
+    "std": None,
+    **row,
+  }
+  record = {"metric": metric, "curve": path.stem, "rows": [row]}
+  path.write_text(json.dumps(record))
+  return str(path)
+
+
+def test_sweeps_of_several_runs_are_read(tmp_path):
+  paths = [sweep(tmp_path / f"{name}.json") for name in "xy"]
+  found = read(paths)
+  assert found == [Point("a", curve, 2.0, 3.0) for curve in "xy"]
+  assert "2.00    3.0000" in table(found)
+
+
+def test_what_is_no_sweep_is_named(tmp_path):
+  good = sweep(tmp_path / "good.json")
+  other = sweep(tmp_path / "other.json", metric="sfid")
+  with pytest.raises(UserError, match="not fid, sfid"):
+    read([good, other])
+  (tmp_path / "bad.json").write_text("{}")
+  for name in ("bad.json", "missing.json"):
+    with pytest.raises(UserError, match=f"{name} is not of --mode=sweep"):
+      read([good, str(tmp_path / name)])
