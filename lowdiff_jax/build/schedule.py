@@ -26,7 +26,7 @@ FIELDS = (
 # How far the grid of noise levels moves in a variation.
 FACTORS = (0.5, 0.7, 1.4, 2.0)
 # A stage with any other sampler was trained for that one.
-SAMPLERS = ("dpmpp_2m", "dpmpp_3m", "heun", "euler")
+SAMPLERS = ("dpmpp_2m", "heun", "euler")
 RHOS = (1.0, 2.0, 3.0, 5.0, 7.0, 10.0)
 LOW_RES_SIGMAS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2)
 GUIDANCE_SCALES = (1.0, 1.25, 1.5, 2.0, 2.5)

@@ -162,56 +162,6 @@ def dpmpp_2m(
   )
 
 
-def dpmpp_3m(
-  denoise: Denoiser,
-  keys: Array,
-  noisy: Array,
-  sigmas: Array,
-  cond: Condition,
-  *,
-  trajectory: bool = False,
-) -> tuple[Array, Array | None]:
-  """DPM-Solver++ of order 3 at one evaluation a step.
-
-  With lambda = -ln(sigma), the flow over h = lambda_{i+1} - lambda_i is
-    x_{i+1} = e^{-h} x_i + int_0^h e^{u-h} D(lambda_i + u) du
-  (arXiv 2211.01095, equation 8, for alpha = 1). D is Newton's parabola through
-  D_i, D_{i-1}, D_{i-2} with the divided differences d1 and d2:
-    x_{i+1} = e^{-h} x_i + m0 D_i + m1 d1 + (m2 + h_{i-1} m1) d2,
-    m0 = 1 - e^{-h}, m1 = h - m0, m2 = h^2 - 2 m1.
-  The first step, and the last one, are of order 1, the second one of order 2.
-
-  Args and Returns: see `interfaces.Sampler`.
-  """
-  del keys
-  sigmas = jnp.asarray(sigmas, jnp.float32)
-  h = jnp.diff(-jnp.log(sigmas[:-1]))
-  index = jnp.arange(h.size)
-  h1, h2 = jnp.roll(h, 1), jnp.roll(h, 2)
-  m0 = -jnp.expm1(-h)
-  m1 = h - m0
-  m2 = h**2 - 2 * m1
-  first = jnp.where(index >= 1, m1, 0.0)
-  second = jnp.where(index >= 2, m2 + h1 * m1, 0.0)
-
-  def step(carry, inputs):
-    (x, before, slope_before), (sigma, h, h1, h2, m0, first, second) = (
-      carry,
-      inputs,
-    )
-    clean = denoise(x, _level(sigma, x), cond)
-    slope = (clean - before) / h1
-    curve = (slope - slope_before) / (h1 + h2)
-    x = jnp.exp(-h) * x + m0 * clean + first * slope + second * curve
-    return (x, clean, slope), clean
-
-  carry = (noisy, jnp.zeros_like(noisy), jnp.zeros_like(noisy))
-  per_step = (sigmas[:-2], h, h1, h2, m0, first, second)
-  return _integrate(
-    step, carry, per_step, denoise, sigmas[-2], cond, trajectory
-  )
-
-
 def consistency(
   denoise: Denoiser,
   keys: Array,
@@ -246,6 +196,5 @@ SAMPLERS: dict[str, Callable] = {
   "euler": euler,
   "heun": heun,
   "dpmpp_2m": dpmpp_2m,
-  "dpmpp_3m": dpmpp_3m,
   "consistency": consistency,
 }
