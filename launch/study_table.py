@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from lowdiff_jax.evaluate import front
+from lowdiff_jax.evaluate.table import distance_of
 
 SPEED = "speed.json"
-# How the Frechet distance is called, by what it is measured in.
-DISTANCES = ("fid", "frechet_distance")
 COLUMNS = ("row", "variant", "images seen", "NFE", "images/s")
 
 Record = Mapping[str, Any]
@@ -87,7 +86,7 @@ def write(workdir: Path, records: Mapping[str, Record], *, title: str) -> str:
     The table.
   """
   speed = read_speed(workdir, records)
-  metric = _distance(next(iter(records.values())))
+  metric = distance_of(next(iter(records.values()))["mean"])
   rows = [
     {
       "row": name,
@@ -120,10 +119,6 @@ def write(workdir: Path, records: Mapping[str, Record], *, title: str) -> str:
     path = workdir / "study.png"
     front.draw(points, path, title=title, metric=metric.replace("_", " "))
   return table
-
-
-def _distance(record):
-  return next(name for name in record["mean"] if name.startswith(DISTANCES))
 
 
 def _cells(row):

@@ -123,8 +123,8 @@ FIELDS: Fields = {
   # Weights of FID's Inception; "auto" for those in the folder where the command
   # starts, if there are any; "none" for features of the data set's own.
   "evaluation.inception": text,
-  # To which Inception resizes pictures: 299 for FID; a quarter of that is
-  # sixteen times as fast, and good enough to rank samplers.
+  # To which Inception resizes pictures: 299 for FID; less is faster, to rank
+  # schedules.
   "evaluation.side": integer(75),
   # A file of statistics of real pictures; "" for those of the training images,
   # of at most so many (0: all).

@@ -23,6 +23,12 @@ _MUST_AGREE = ("images", "network_sha256", "features", "reference", "rounding")
 Record = Mapping[str, Any]
 
 
+def distance_of(figures: Mapping[str, float]) -> str:
+  """The name of the Frechet distance among the figures of a score."""
+  names = ("fid", "frechet_distance")
+  return next(name for name in figures if name.startswith(names))
+
+
 def of_one(record: Record) -> str:
   """The figures of a set of pictures beside those of held-out real ones."""
   held_out = record["held_out"]

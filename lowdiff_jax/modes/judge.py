@@ -9,13 +9,10 @@ from ml_collections import ConfigDict
 from lowdiff_jax import build
 from lowdiff_jax.build.schedule import Schedule, overrides, schedule_stages
 from lowdiff_jax.diffusion.cascade import Stage
-from lowdiff_jax.evaluate import flops, throughput
+from lowdiff_jax.evaluate import flops, table, throughput
 from lowdiff_jax.evaluate.collect import agree
 from lowdiff_jax.evaluate.stagewise import Stagewise
 from lowdiff_jax.modes import trained
-
-# What the name of the figure begins with that schedules are judged by.
-DISTANCES = ("fid", "frechet_distance")
 
 
 class Judge:
@@ -64,7 +61,7 @@ class Judge:
     self.images_scored += images
     if not values:  # Process 0 knows.
       return agree(0.0)
-    self.metric = next(name for name in values if name.startswith(DISTANCES))
+    self.metric = table.distance_of(values)
     return agree(values[self.metric])
 
   def images_per_second(self, schedules: Sequence[Schedule]) -> list[float]:
