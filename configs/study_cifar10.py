@@ -113,6 +113,17 @@ def _euler(steps: tuple[int, int, int], last: str = "euler") -> dict:
   }
 
 
+def _bottleneck(steps: tuple[int, int, int], sampler: str) -> dict:
+  """Bottleneck Sampling: high, low, high resolution."""
+  return {
+    "baseline.sampler": sampler,
+    "baseline.order": (32, 16, 32),
+    "baseline.order_steps": steps,
+    "baseline.order_sigma_max": (80.0, 5.0, 1.0),
+    "baseline.order_sigma_min": (10.0, 0.3, 0.002),
+  }
+
+
 # The rows of the table: a variant, and how its run is sampled otherwise.
 ROWS = {
   **{variant: (variant, {}) for variant in VARIANTS},
@@ -168,6 +179,10 @@ ROWS = {
     )
     for steps in (18, 12, 8, 5)
   },
+  # The baseline as a cascade that nothing was trained for (see above), and with
+  # as few steps of the simplest solver as it does best with alone.
+  "bottleneck_4_8_6": ("baseline", _bottleneck((4, 8, 6), "heun")),
+  "bottleneck_2_2_2": ("baseline", _bottleneck((2, 2, 2), "euler")),
 }
 
 
@@ -292,7 +307,7 @@ def get_config(arguments: str = "") -> ConfigDict:
     "baseline_steps": (18, 10),
   }
   config.sweep = {
-    "sampler": ("dpmpp_2m", "heun"),
+    "sampler": ("dpmpp_2m", "heun", "euler"),
     "steps": (
       ((18, 10, 8), (12, 8, 5), (10, 6, 4), (10, 5, 3), (8, 4, 2))
       if count == 3
