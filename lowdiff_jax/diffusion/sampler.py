@@ -2,8 +2,8 @@
 
 They solve the probability flow dx/dsigma = (x - D(x; sigma)) / sigma (EDM,
 arXiv 2206.00364, equation 3), but for `consistency`, to which D is the end of
-that flow. Each is one `lax.scan` that carries no more than it must, and ends
-outside of the scan: the last step to sigma = 0 is D itself.
+that flow. Each is one `lax.scan` that carries no more than it must; its last
+step, to sigma = 0, comes out as D itself.
 """
 
 from collections.abc import Callable
@@ -16,19 +16,15 @@ from lowdiff_jax.diffusion import noise
 from lowdiff_jax.interfaces import Array, Condition, Denoiser
 
 
-def _integrate(step, carry, per_step, denoise, sigma_last, cond, trajectory):
-  """Scans `step` over `per_step`, then denoises once at sigma_last."""
+def _scan(step, carry, per_step, trajectory):
+  """The image, first of what `step` carries, and the estimates if wanted."""
 
   def body(carry, inputs):
     carry, clean = step(carry, inputs)
     return carry, clean if trajectory else None
 
   carry, estimates = jax.lax.scan(body, carry, per_step)
-  noisy = carry[0]
-  clean = denoise(noisy, jnp.full(noisy.shape[0], sigma_last), cond)
-  if trajectory:
-    estimates = jnp.concatenate([estimates, clean[None]])
-  return clean, estimates
+  return carry[0], estimates
 
 
 def _level(sigma: Array, noisy: Array) -> Array:
@@ -61,10 +57,7 @@ def euler(
     kept = sigma_next / sigma
     return (kept * x + (1 - kept) * clean,), clean
 
-  pairs = (sigmas[:-2], sigmas[1:-1])
-  return _integrate(
-    step, (noisy,), pairs, denoise, sigmas[-2], cond, trajectory
-  )
+  return _scan(step, (noisy,), (sigmas[:-1], sigmas[1:]), trajectory)
 
 
 def heun(
@@ -117,13 +110,14 @@ def heun(
     x = x + (sigma_next - sigma_hat) * (slope + slope_next) / 2
     return (x,), clean
 
-  def denoise_last(x, sigma, cond):
-    return denoise(stir(x, num_steps - 1), sigma, cond)
-
   per_step = (jnp.arange(num_steps - 1), sigmas_hat[:-2], sigmas[1:-1])
-  return _integrate(
-    step, (noisy,), per_step, denoise_last, sigmas_hat[-2], cond, trajectory
-  )
+  x, estimates = _scan(step, (noisy,), per_step, trajectory)
+  # There is no slope at sigma = 0: the last step is Euler's.
+  x = stir(x, num_steps - 1)
+  clean = denoise(x, _level(sigmas_hat[-2], x), cond)
+  if trajectory:
+    estimates = jnp.concatenate([estimates, clean[None]])
+  return clean, estimates
 
 
 def dpmpp_2m(
@@ -146,8 +140,8 @@ def dpmpp_2m(
   """
   del keys
   sigmas = jnp.asarray(sigmas, jnp.float32)
-  h = jnp.diff(-jnp.log(sigmas[:-1]))
-  w = jnp.concatenate([jnp.zeros(min(1, h.size)), h[1:] / (2 * h[:-1])])
+  h = jnp.diff(-jnp.log(sigmas))  # The last one is infinite.
+  w = jnp.zeros_like(h).at[1:-1].set(h[1:-1] / (2 * h[:-2]))
 
   def step(carry, inputs):
     (x, clean_before), (sigma, h, w) = carry, inputs
@@ -156,10 +150,7 @@ def dpmpp_2m(
     return (jnp.exp(-h) * x - jnp.expm1(-h) * target, clean), clean
 
   carry = (noisy, jnp.zeros_like(noisy))
-  per_step = (sigmas[:-2], h, w)
-  return _integrate(
-    step, carry, per_step, denoise, sigmas[-2], cond, trajectory
-  )
+  return _scan(step, carry, (sigmas[:-1], h, w), trajectory)
 
 
 def consistency(
@@ -186,10 +177,8 @@ def consistency(
     clean = denoise(x, _level(sigma, x), cond)
     return (clean + sigma_next * _fresh(keys, index, x.shape[1:]),), clean
 
-  per_step = (jnp.arange(sigmas.shape[0] - 2), sigmas[:-2], sigmas[1:-1])
-  return _integrate(
-    step, (noisy,), per_step, denoise, sigmas[-2], cond, trajectory
-  )
+  per_step = (jnp.arange(sigmas.shape[0] - 1), sigmas[:-1], sigmas[1:])
+  return _scan(step, (noisy,), per_step, trajectory)
 
 
 SAMPLERS: dict[str, Callable] = {

@@ -71,7 +71,8 @@ def test_trajectory_ends_at_the_image(solver):
     gaussian.denoise, KEYS, x, sigmas, Condition(), trajectory=True
   )
   assert estimates.shape == (5, *x.shape)
-  np.testing.assert_array_equal(estimates[-1], image)
+  # Fused with what follows, it may round the other way.
+  np.testing.assert_allclose(estimates[-1], image, atol=1e-6)
 
 
 def test_churn_keeps_the_distribution():
