@@ -6,7 +6,7 @@ evolution strategy, so that the first round need not hold the best. All scores
 are of the same images (seeds), so what they have in common cancels.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -58,6 +58,13 @@ class Goal(NamedTuple):
     missed = max(1.0, self.excess(trial, reference))
     power = 4 if self.target == "quality" else 1
     return self.cost(trial) * missed**power
+
+  def winner(
+    self, trials: Sequence["Trial"], reference: "Trial"
+  ) -> "Trial | None":
+    """The best one that reaches the goal; None if none does."""
+    reached = [trial for trial in trials if self.excess(trial, reference) <= 1]
+    return min(reached, key=self.cost, default=None)
 
 
 class Trial(NamedTuple):
@@ -134,9 +141,8 @@ def successive_halving(
     survivors = _best(
       problem, found, max(MIN_CANDIDATES, count >> 1) // SURVIVORS
     )
-  base, goal = found[0], problem.goal
-  reached = [trial for trial in found if goal.excess(trial, base) <= 1]
-  return base, min(reached, key=goal.cost, default=base), trials
+  base = found[0]
+  return base, problem.goal.winner(found, base) or base, trials
 
 
 def _round(problem, survivors, found, count, images, rng):
@@ -165,8 +171,14 @@ def _round(problem, survivors, found, count, images, rng):
 
 
 def _best(problem, found, count):
-  """The schedules of the best trials but the reference's."""
-  others = sorted(found[1:], key=lambda t: problem.goal.rank(t, found[0]))
+  """The schedules of the best trials but the reference's.
+
+  The one that would win now comes first: the others may be faster and just
+  miss the goal, and all of them might do so in the end.
+  """
+  reference, *others = found
+  winner = problem.goal.winner(others, reference)
+  others.sort(key=lambda t: (t is not winner, problem.goal.rank(t, reference)))
   return [trial.schedule for trial in others[:count]]
 
 

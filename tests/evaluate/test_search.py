@@ -64,6 +64,31 @@ def test_as_good_but_faster(seed):
 
 
 @pytest.mark.parametrize("seed", range(5))
+def test_much_faster_and_a_little_worse_does_not_win(seed):
+  """Where quality hardly costs time, few trials miss the goal by much."""
+
+  def shallow(schedule, images=0):
+    steps, setting = schedule
+    return (40 / steps) ** 0.08 * (0.85 if setting > 0 else 1)
+
+  _, best, _ = successive_halving(
+    Problem(
+      REFERENCE,
+      Goal("quality", 1.0),
+      seconds=lambda schedule: schedule[0] / 100,
+      distance=shallow,
+      vary=vary,
+    ),
+    candidates=12,
+    images=1000,
+    rounds=3,
+    rng=np.random.default_rng(seed),
+  )
+  # The least steps that suffice are 6 with the better setting.
+  assert shallow(best.schedule) <= 1 and best.schedule[0] <= 20
+
+
+@pytest.mark.parametrize("seed", range(5))
 def test_as_fast_but_better(seed):
   base, best, _ = search("throughput", factor=2.0, seed=seed)
   assert best.seconds <= base.seconds / 2
