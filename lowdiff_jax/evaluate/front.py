@@ -24,6 +24,8 @@ from lowdiff_jax.interfaces import UserError
 
 _COLOURS = colormaps["tab10"].colors
 _MARKERS = "osD^"
+# Of more points than these, only those of the fronts are named.
+_NAMES = 20
 # Tried in turn for a label, in points off its point: the nearest first.
 _PLACES = [
   (x * far, y * far)
@@ -79,6 +81,8 @@ def draw(
 ) -> None:
   """Writes a PNG: a colour for each curve, and a line along its front.
 
+  Of many points only those of the fronts have their names.
+
   Args:
     points: at least one.
     path: of the PNG.
@@ -88,10 +92,10 @@ def draw(
   figure = Figure(figsize=(7, 5.5), dpi=200, layout="constrained")
   canvas = FigureCanvasAgg(figure)
   axes = figure.add_subplot()
-  curves = list(dict.fromkeys(point.curve for point in points))
+  curves, named = list(dict.fromkeys(point.curve for point in points)), []
   for number, curve in enumerate(curves):
     own = [point for point in points if point.curve == curve]
-    _draw_curve(axes, curve, own, number)
+    named += _draw_curve(axes, curve, own, number)
   axes.set_xscale("log")
   _write_numbers(axes.xaxis, [point.images_per_second for point in points])
   distances = [point.distance for point in points]
@@ -112,14 +116,14 @@ def draw(
     fontsize=8,
     frameon=False,
   )
-  _write_labels(axes, canvas, points)
+  _write_labels(axes, canvas, points, named if len(points) > _NAMES else points)
   figure.savefig(path, format="png")
 
 
 def _draw_curve(
   axes: Axes, curve: str, points: Sequence[Point], number: int
-) -> None:
-  """The points with their error bars, those behind the front pale."""
+) -> list[Point]:
+  """The points with their error bars, pale behind the front; the front."""
   front = pareto_front(points)
   behind = [point for point in points if point not in front]
   style = {
@@ -141,6 +145,7 @@ def _draw_curve(
       **style,
       **extra,
     )
+  return front
 
 
 def _write_numbers(axis: Axis, values: Sequence[float]) -> None:
@@ -154,9 +159,12 @@ def _write_numbers(axis: Axis, values: Sequence[float]) -> None:
 
 
 def _write_labels(
-  axes: Axes, canvas: FigureCanvasAgg, points: Sequence[Point]
+  axes: Axes,
+  canvas: FigureCanvasAgg,
+  points: Sequence[Point],
+  named: Sequence[Point],
 ) -> None:
-  """Each name near its point, where no other name or point is."""
+  """Each of these names near its point, where no other name or point is."""
   figure = axes.figure
   figure.draw_without_rendering()
   figure.set_layout_engine("none")  # What has been measured must stay.
@@ -169,7 +177,7 @@ def _write_labels(
     Bbox.from_bounds(x - radius, y - radius, 2 * radius, 2 * radius)
     for x, y in places
   ]
-  for point in points:
+  for point in named:
     text = axes.annotate(
       point.name,
       (point.images_per_second, point.distance),

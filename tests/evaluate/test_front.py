@@ -5,6 +5,7 @@ import random
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from PIL import Image
 
 from lowdiff_jax.evaluate.front import (
@@ -76,6 +77,24 @@ def test_the_figure_is_a_picture(tmp_path, distances):
   with Image.open(path) as image:
     assert image.width == 1400
     assert len(np.unique(np.asarray(image.convert("L")))) > 20
+
+
+@pytest.mark.parametrize(("behind", "names"), [(19, 20), (20, 1)])
+def test_of_many_points_only_those_of_the_front_are_named(
+  tmp_path, monkeypatch, behind, names
+):
+  written = []
+  annotate = Axes.annotate
+
+  def spy(axes, text, *args, **kwargs):
+    written.append(text)
+    return annotate(axes, text, *args, **kwargs)
+
+  monkeypatch.setattr(Axes, "annotate", spy)
+  points = [point(1 + i / 10, 5, name=f"p{i}") for i in range(behind)]
+  best = point(9, 1)
+  draw([*points, best], tmp_path / "front.png", title="", metric="fid")
+  assert len(written) == names and best.name in written
 
 
 def test_one_point_without_a_spread_can_be_drawn(tmp_path):
