@@ -30,7 +30,9 @@ def vary(schedule, rng):
   return steps, setting + int(rng.choice([-1, 1]))
 
 
-def search(target, factor=1.0, seed=0, **kwargs):
+def search(
+  target, factor=1.0, seed=0, distance=distance, candidates=24, **kwargs
+):
   calls = []
 
   def score(schedule, images):
@@ -45,7 +47,7 @@ def search(target, factor=1.0, seed=0, **kwargs):
       distance=score,
       vary=vary,
     ),
-    candidates=24,
+    candidates=candidates,
     images=1000,
     rounds=3,
     rng=np.random.default_rng(seed),
@@ -71,19 +73,7 @@ def test_much_faster_and_a_little_worse_does_not_win(seed):
     steps, setting = schedule
     return (40 / steps) ** 0.08 * (0.85 if setting > 0 else 1)
 
-  _, best, _ = successive_halving(
-    Problem(
-      REFERENCE,
-      Goal("quality", 1.0),
-      seconds=lambda schedule: schedule[0] / 100,
-      distance=shallow,
-      vary=vary,
-    ),
-    candidates=12,
-    images=1000,
-    rounds=3,
-    rng=np.random.default_rng(seed),
-  )
+  _, best, _ = search("quality", seed=seed, distance=shallow, candidates=12)
   # The least steps that suffice are 6 with the better setting.
   assert shallow(best.schedule) <= 1 and best.schedule[0] <= 20
 
