@@ -17,7 +17,7 @@ Arguments, as in --config=configs/animals64_latent.py:baseline
 
 from ml_collections import ConfigDict
 
-from lowdiff_jax.build import page
+from lowdiff_jax.experiment import page
 
 
 def get_config(arguments: str = "") -> ConfigDict:

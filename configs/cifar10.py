@@ -22,7 +22,7 @@ Arguments, as in --config=configs/cifar10.py:cond,small
 
 from ml_collections import ConfigDict
 
-from lowdiff_jax.build import page
+from lowdiff_jax.experiment import page
 
 
 def get_config(arguments: str = "") -> ConfigDict:

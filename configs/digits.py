@@ -13,7 +13,7 @@ Arguments, as in --config=configs/digits.py:baseline,smoke
 
 from ml_collections import ConfigDict
 
-from lowdiff_jax.build import page
+from lowdiff_jax.experiment import page
 
 
 def get_config(arguments: str = "") -> ConfigDict:

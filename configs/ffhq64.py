@@ -20,7 +20,7 @@ Arguments, as in --config=configs/ffhq64.py:small
 
 from ml_collections import ConfigDict
 
-from lowdiff_jax.build import page
+from lowdiff_jax.experiment import page
 
 
 def get_config(arguments: str = "") -> ConfigDict:

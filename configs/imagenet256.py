@@ -20,7 +20,7 @@ Arguments, as in --config=configs/imagenet256.py:three,160ep
 
 from ml_collections import ConfigDict
 
-from lowdiff_jax.build import page
+from lowdiff_jax.experiment import page
 
 EPOCH = 1_281_167
 

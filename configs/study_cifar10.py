@@ -51,7 +51,7 @@ An order of (16, 32) goes up alone. With these flags and no argument,
 
 from ml_collections import ConfigDict
 
-from lowdiff_jax.build import page
+from lowdiff_jax.experiment import page
 
 THREE_RESIDUAL = {
   "stages.target": ("image", "residual", "residual"),

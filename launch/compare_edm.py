@@ -25,8 +25,8 @@ import numpy as np
 
 from configs import cifar10
 from launch.worker import Worker
-from lowdiff_jax import build
-from lowdiff_jax.interfaces import Batch, Condition, ImageSpec
+from lowdiff_jax.experiment import build_experiment
+from lowdiff_jax.types import Batch, Condition, ImageSpec
 
 # Largest error over largest value; bfloat16 keeps 8 bits.
 TOLERANCE = {"float32": 1e-3, "bfloat16": 3e-2}
@@ -83,7 +83,7 @@ class _Ours:
     config.model.dtype = args.dtype
     config.stages.images = (args.batch_size,) * len(config.stages.images)
     config.baseline.steps = args.steps
-    self.experiment = build.experiment(config, ImageSpec(32, 3, 0))
+    self.experiment = build_experiment(config, ImageSpec(32, 3, 0))
     self.generate = self.experiment.generate
     self.state = self.experiment.init()
     self.labels = np.full(args.batch_size, -1, np.int32)

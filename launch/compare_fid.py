@@ -23,18 +23,18 @@ import jax
 import numpy as np
 
 from launch.worker import Worker
+from lowdiff_jax import distributed
 from lowdiff_jax.data.stored import open_stored
-from lowdiff_jax.evaluate import scores
-from lowdiff_jax.evaluate.collect import Collected, collect
-from lowdiff_jax.evaluate.frechet import frechet_distance
-from lowdiff_jax.evaluate.frechet import statistics as gaussian
-from lowdiff_jax.evaluate.inception import OUTPUTS
-from lowdiff_jax.evaluate.inception_score import inception_score
-from lowdiff_jax.evaluate.inception_weights import Inception, load_inception
-from lowdiff_jax.evaluate.kernel_distance import kernel_distance
-from lowdiff_jax.evaluate.precision_recall import precision_recall
-from lowdiff_jax.evaluate.reference import KEPT
-from lowdiff_jax.train import sharding
+from lowdiff_jax.metrics import compute
+from lowdiff_jax.metrics.features import Collected, collect
+from lowdiff_jax.metrics.frechet import frechet_distance
+from lowdiff_jax.metrics.frechet import statistics as gaussian
+from lowdiff_jax.metrics.inception import OUTPUTS
+from lowdiff_jax.metrics.inception_score import inception_score
+from lowdiff_jax.metrics.inception_weights import Inception, load_inception
+from lowdiff_jax.metrics.kernel_distance import kernel_distance
+from lowdiff_jax.metrics.precision_recall import precision_recall
+from lowdiff_jax.metrics.reference import KEPT
 
 TOLERANCE = 1e-3
 FORMATS = ("shipped", "channels_last")
@@ -45,8 +45,8 @@ def main() -> int:
   args = _arguments()
   args.folder.mkdir(parents=True, exist_ok=True)
   inception = load_inception(args.weights)
-  extract = scores.inception_extract(
-    inception, args.batch_size, sharding.make_mesh()
+  extract = compute.inception_extract(
+    inception, args.batch_size, distributed.make_mesh()
   )
   np.savez(args.folder / "weights.npz", **_published(inception))
   pool = str(OUTPUTS[inception.pool])
@@ -125,7 +125,7 @@ def _published(inception: Inception) -> dict[str, np.ndarray]:
 
 def _collect(args, path, extract, inception) -> Collected:
   pictures, identity = open_stored(path, args.batch_size, None)
-  settings = {"pictures": identity, **scores.inception_protocol(inception)}
+  settings = {"pictures": identity, **compute.inception_protocol(inception)}
   return collect(pictures, extract, args.folder / f"ours-{path.stem}", settings)
 
 

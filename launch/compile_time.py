@@ -19,10 +19,10 @@ import jax
 import jax.numpy as jnp
 
 from lowdiff_jax.diffusion import loss, precondition, pyramid
-from lowdiff_jax.interfaces import Batch
-from lowdiff_jax.models import denoiser, dit
+from lowdiff_jax.models import dit, unified
 from lowdiff_jax.train import optimizer, state
 from lowdiff_jax.train.step import make_train_step
+from lowdiff_jax.types import Batch
 
 RESOLUTIONS, CHANNELS, NUM_CLASSES = (8, 16), 32, 1000
 PARTS = ("trace", "lower", "compile")
@@ -98,7 +98,7 @@ def training_step(args, depth):
     remat=args.remat,
     dtype=jnp.dtype(args.dtype),
   )
-  network = denoiser.UnifiedDenoiser(
+  network = unified.UnifiedDenoiser(
     backbone,
     RESOLUTIONS,
     lambda sigma, _: precondition.flow(sigma),
@@ -113,7 +113,7 @@ def training_step(args, depth):
 
   def loss_fn(params, key, batch):
     return loss.cascade_loss(
-      denoiser.bind(network, params, key),
+      unified.bind(network, params, key),
       key,
       pyramid.pyramid(batch.image, len(stages)),
       batch.label,
@@ -128,7 +128,7 @@ def training_step(args, depth):
 
   def inputs():
     key = jax.random.key(0)
-    params = denoiser.init_params(network, key, CHANNELS)
+    params = unified.init_params(network, key, CHANNELS)
     side = RESOLUTIONS[-1]
     image = jnp.zeros((args.batch_size, side, side, CHANNELS))
     label = jnp.zeros(args.batch_size, jnp.int32)

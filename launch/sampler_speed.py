@@ -22,12 +22,12 @@ import jax
 import numpy as np
 
 from launch.study_page import open_config
-from lowdiff_jax import build
+from lowdiff_jax.cli.main import keep_compiled_programs
 from lowdiff_jax.diffusion import guidance
-from lowdiff_jax.evaluate import flops, throughput
-from lowdiff_jax.evaluate.stagewise import Stagewise
-from lowdiff_jax.interfaces import ImageSpec
-from lowdiff_jax.main import keep_compiled_programs
+from lowdiff_jax.experiment import build_experiment
+from lowdiff_jax.profiling import flops, throughput
+from lowdiff_jax.schedules.stagewise import Stagewise
+from lowdiff_jax.types import ImageSpec
 
 BATCH_SIZES = (25, 50, 100, 200, 400)
 # Noise levels that a guidance within an interval is for.
@@ -53,7 +53,7 @@ def main() -> None:
 def _experiment(args, *flags):
   config = open_config([f"--config={args.config}", *flags])
   spec = ImageSpec(config.stages.resolutions[-1], 3, args.classes)
-  return build.experiment(config, spec)
+  return build_experiment(config, spec)
 
 
 def _candidate(name, experiment, stages, params):

@@ -23,7 +23,7 @@ from pathlib import Path
 from launch import study_page, study_table
 from launch.study_jobs import Jobs
 from launch.study_page import Study
-from lowdiff_jax.interfaces import UserError
+from lowdiff_jax.types import UserError
 
 # Of the time for scores: what is kept for timing.
 TIMING = 0.25

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from absl import flags as absl_flags
 from ml_collections import ConfigDict, config_flags
 
-from lowdiff_jax.build.check import check
-from lowdiff_jax.interfaces import UserError
+from lowdiff_jax.experiment.check import check
+from lowdiff_jax.types import UserError
 
 
 class Variant(NamedTuple):

@@ -12,9 +12,9 @@ from pathlib import Path
 import jax
 
 from launch import study_page, study_table
-from lowdiff_jax.evaluate import flops, throughput
-from lowdiff_jax.main import keep_compiled_programs
-from lowdiff_jax.modes import trained
+from lowdiff_jax.cli.main import keep_compiled_programs
+from lowdiff_jax.experiment import trained
+from lowdiff_jax.profiling import flops, throughput
 
 
 def main() -> int:

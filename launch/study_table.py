@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lowdiff_jax.evaluate import front
-from lowdiff_jax.evaluate.table import distance_of
+from lowdiff_jax.metrics.table import distance_of
+from lowdiff_jax.schedules import pareto
 
 SPEED = "speed.json"
 COLUMNS = ("row", "variant", "images seen", "NFE", "images/s")
@@ -105,7 +105,7 @@ def write(workdir: Path, records: Mapping[str, Record], *, title: str) -> str:
   table = "\n".join(lines + [_line(_cells(row)) for row in rows])
   (workdir / "study.md").write_text(table + "\n")
   points = [
-    front.Point(
+    pareto.Point(
       row["row"],
       row["variant"],
       row["images_per_second"],
@@ -117,7 +117,7 @@ def write(workdir: Path, records: Mapping[str, Record], *, title: str) -> str:
   ]
   if points:
     path = workdir / "study.png"
-    front.draw(points, path, title=title, metric=metric.replace("_", " "))
+    pareto.draw(points, path, title=title, metric=metric.replace("_", " "))
   return table
 
 

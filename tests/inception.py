@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from lowdiff_jax.evaluate import inception_weights, verify_inception
+from lowdiff_jax.metrics import inception_weights
+from lowdiff_jax.parity import verify_inception
 from tests.command_line import REPOSITORY
 
 

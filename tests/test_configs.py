@@ -5,12 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lowdiff_jax import build
-from lowdiff_jax.build.check import check
-from lowdiff_jax.data.latents import LatentInfo
+from lowdiff_jax.data.latents.reader import LatentInfo
 from lowdiff_jax.diffusion import noise
-from lowdiff_jax.interfaces import Condition, ImageSpec, UserError
-from lowdiff_jax.modes import trained
+from lowdiff_jax.experiment import build_experiment, open_data, trained
+from lowdiff_jax.experiment.check import check
+from lowdiff_jax.types import Condition, ImageSpec, UserError
 from tests import gaussian, tiny
 from tests.command_line import REPOSITORY
 
@@ -27,7 +26,7 @@ def test_page_builds(name, arguments):
   latents = None
   if config.data.space == "latents":
     latents = LatentInfo(np.zeros(1), np.ones(1), (1,), {}, "")
-  experiment = build.experiment(config, spec, latents)
+  experiment = build_experiment(config, spec, latents)
   stages = 1 if "baseline" in arguments else len(config.stages.resolutions)
   assert len(experiment.stages) == stages
   assert (
@@ -83,7 +82,7 @@ def test_churn_reaches_the_sampler_and_the_protocol():
   config = tiny.config(
     **{"sampling.sampler": ("heun", "heun"), "sampling.churn": (0.0, 40.0)}
   )
-  still, churning = build.experiment(config, tiny.SPEC).stages
+  still, churning = build_experiment(config, tiny.SPEC).stages
   x = gaussian.noisy(40.0, (2, 8, 8, 1))
   args = (gaussian.denoise, noise.image_keys(0, [0, 1]), x, still.sigmas)
   results = [s.sampler(*args, Condition())[0] for s in (still, churning)]
@@ -133,9 +132,9 @@ def test_unknown_and_missing_fields_are_named():
 
 def test_labels_can_be_left_out(data_dir):
   config = tiny.config(**{"data.labels": False, "data.dir": str(data_dir)})
-  data = build.open_data(config)
+  data = open_data(config)
   assert [split.spec.num_classes for split in data[:2]] == [0, 0]
-  experiment = build.experiment(config, data[0].spec)
+  experiment = build_experiment(config, data[0].spec)
   mapping = experiment.state_shapes.params["backbone"]["mapping"]
   assert "map_label" not in mapping
 
@@ -144,15 +143,15 @@ def test_fields_that_do_not_go_with_the_data():
   unlabelled = ImageSpec(8, 1, 0)
   guided = tiny.config(**{"sampling.guidance_scale": (1.0, 2.0)})
   with pytest.raises(UserError, match="guidance needs labels"):
-    build.experiment(guided, unlabelled)
+    build_experiment(guided, unlabelled)
   undropped = tiny.config(
     **{"sampling.guidance_scale": (1.0, 2.0), "model.label_dropout": 0.0}
   )
   with pytest.raises(UserError, match="label_dropout above 0"):
-    build.experiment(undropped, tiny.SPEC)
+    build_experiment(undropped, tiny.SPEC)
   eleven = tiny.config(**{"sampling.label": 11})
   with pytest.raises(UserError, match="has 10 classes, counted from 0"):
-    build.experiment(eleven, tiny.SPEC)
+    build_experiment(eleven, tiny.SPEC)
   odd = tiny.config(**{"stages.images": (3, 3)})
   with pytest.raises(UserError, match="does not divide over 8 devices"):
-    build.experiment(odd, tiny.SPEC)
+    build_experiment(odd, tiny.SPEC)

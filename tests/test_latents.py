@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lowdiff_jax import build
-from lowdiff_jax.data.shapes import draw
-from lowdiff_jax.interfaces import UserError
+from lowdiff_jax.data.datasets.shapes import draw
+from lowdiff_jax.experiment import build_experiment, open_data
+from lowdiff_jax.types import UserError
 from tests import command_line, tiny
 from tests.test_mistakes import mistake
 from tests.test_resume import wait_for
@@ -124,15 +124,15 @@ def make_config(trained, **fields):
 def test_latents_that_are_not_the_config_s(fields, said, trained):
   fields = {"latents.dir": str(trained[1]), **fields}
   with pytest.raises(UserError, match=said):
-    build.open_data(make_config(trained, **fields))
+    open_data(make_config(trained, **fields))
 
 
 def test_decoding_needs_the_same_autoencoder(trained):
   """A checkpoint knows it, where there are no latents to compare with."""
   config = make_config(trained)
-  data = build.open_data(config)
+  data = open_data(config)
   other = data.latents._replace(provenance={"autoencoder": "0" * 64})
-  codec = build.experiment(config, data.train.spec, other).codec
+  codec = build_experiment(config, data.train.spec, other).codec
   with pytest.raises(UserError, match=r"sha256 .* expected 0000"):
     codec.decode(np.zeros((1, 16, 16, 4)))
 
@@ -142,23 +142,23 @@ def test_published_statistics_can_be_taken(trained, tmp_path):
   mean, std = np.full((1, 4, 1, 1), 0.5), np.full((1, 4, 1, 1), 2.0)
   np.savez(path, mean=mean, std=std)
   config = make_config(trained, **{"latents.statistics": str(path)})
-  data = build.open_data(config)
+  data = open_data(config)
   batch = data.train.read(np.arange(4))
   expected = (batch.image.astype(np.float32) - 0.5) / 2
-  experiment = build.experiment(config, data.train.spec, data.latents)
+  experiment = build_experiment(config, data.train.spec, data.latents)
   normalised = experiment.codec.normalise(batch.image)
   np.testing.assert_allclose(normalised, expected, atol=1e-6)
   # A checkpoint remembers them.
   assert experiment.meta["latents"]["mean"] == [0.5] * 4
   np.savez(path, mean=mean)
   with pytest.raises(UserError, match="has no mean and std"):
-    build.open_data(config)
+    open_data(config)
 
 
 def test_training_latents_are_normalised(trained):
   config = make_config(trained)
-  data = build.open_data(config)
-  codec = build.experiment(config, data.train.spec, data.latents).codec
+  data = open_data(config)
+  codec = build_experiment(config, data.train.spec, data.latents).codec
   everything = data.train.read(np.arange(len(data.train))).image
   x = codec.normalise(everything)
   np.testing.assert_allclose(x.mean((0, 1, 2)), np.zeros(4), atol=1e-4)
@@ -171,8 +171,8 @@ def test_latents_of_reduced_pictures_train(trained, tmp_path):
     trained,
     **{"latents.pyramid": "reencode", "latents.dir": str(tmp_path)},
   )
-  data = build.open_data(config)
-  experiment = build.experiment(config, data.train.spec, data.latents)
+  data = open_data(config)
+  experiment = build_experiment(config, data.train.spec, data.latents)
   low, top = data.train.read(np.arange(8)).image
   assert low.shape == (8, 8, 8, 4) and top.shape == (8, 16, 16, 4)
   _, metrics = experiment.step(

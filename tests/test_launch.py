@@ -9,7 +9,7 @@ import jax
 import pytest
 
 from launch import compare_fid, compile_time
-from lowdiff_jax.evaluate.inception_weights import (
+from lowdiff_jax.metrics.inception_weights import (
   inception_params,
   load_inception,
 )

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lowdiff_jax.evaluate import front
-from lowdiff_jax.interfaces import UserError
+from lowdiff_jax.schedules import pareto
 from lowdiff_jax.train.checkpoint import Checkpoints
+from lowdiff_jax.types import UserError
 from tests import command_line, tiny
 
 BASELINE = "digits.py:smoke,baseline"
@@ -244,7 +244,7 @@ def test_sweep_draws_the_front_of_quality_and_speed(trained, baseline):
   record = json.loads(files[0].read_text())
   assert [row["nfe"] for row in record["rows"]] == [[3, 2], [2, 1]]
   assert all(len(row["distances"]) == 1 for row in record["rows"])
-  points = front.read(list(map(str, files)))
+  points = pareto.read(list(map(str, files)))
   assert len(points) == 4 and len({point.curve for point in points}) == 2
   assert all(point.images_per_second > 0 for point in points)
   with Image.open(files[0].with_suffix(".png")) as figure:

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lowdiff_jax.build.check import check
-from lowdiff_jax.interfaces import Condition, UserError
-from lowdiff_jax.modes import trained
+from lowdiff_jax.experiment import trained
+from lowdiff_jax.experiment.check import check
+from lowdiff_jax.types import Condition, UserError
 from tests import command_line, tiny
 
 ORDER = {

@@ -3,17 +3,17 @@
 import numpy as np
 import pytest
 
-from lowdiff_jax.build import sampling
-from lowdiff_jax.build.check import check
-from lowdiff_jax.build.schedule import (
+from lowdiff_jax.cli.sweep import grid
+from lowdiff_jax.experiment import sampling
+from lowdiff_jax.experiment.check import check
+from lowdiff_jax.experiment.schedule import (
   overrides,
   read_schedule,
   schedule_stages,
   scheduled,
   vary,
 )
-from lowdiff_jax.interfaces import UserError
-from lowdiff_jax.modes.sweep import grid
+from lowdiff_jax.types import UserError
 from tests import tiny
 
 PAGES = [

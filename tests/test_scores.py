@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lowdiff_jax import build
-from lowdiff_jax.interfaces import UserError
+from lowdiff_jax.experiment import make_evaluator
+from lowdiff_jax.types import UserError
 from tests import command_line, tiny
 from tests.inception import write_trunk
 from tests.test_mistakes import mistake
@@ -92,7 +92,7 @@ def test_one_s_own_pictures_need_no_checkpoint(data_dir, inception, tmp_path):
   assert record["generated"].keys() == FIGURES
   assert record["protocol"]["input"] == str(folder)
   rows = subprocess.run(
-    [sys.executable, "-m", "lowdiff_jax.evaluate.table", f"{tmp_path}/run"],
+    [sys.executable, "-m", "lowdiff_jax.metrics.table", f"{tmp_path}/run"],
     cwd=command_line.REPOSITORY,
     capture_output=True,
     text=True,
@@ -153,7 +153,7 @@ def test_what_is_missing_is_named(fields, said, inception):
   fields = {"inception": weights, **fields}
   fields = {f"evaluation.{name}": value for name, value in fields.items()}
   with pytest.raises(UserError, match=said):
-    build.make_evaluator(tiny.config(**fields))
+    make_evaluator(tiny.config(**fields))
 
 
 def test_published_statistics_need_no_pictures(inception, tmp_path):
@@ -165,7 +165,7 @@ def test_published_statistics_need_no_pictures(inception, tmp_path):
     "evaluation.inception": weights,
     "evaluation.reference": str(path),
   }
-  evaluator = build.make_evaluator(tiny.config(**fields))
+  evaluator = make_evaluator(tiny.config(**fields))
   assert evaluator.held_out == {} and evaluator.shape is None
   found = evaluator.protocol["reference"]
   assert found["file"] == str(path) and len(found["sha256"]) == 64
@@ -180,5 +180,5 @@ def test_latents_without_their_pictures_need_a_reference(inception, tmp_path):
   with pytest.raises(
     UserError, match=r"no pictures .* get ILSVRC2012"
   ) as error:
-    build.make_evaluator(config)
+    make_evaluator(config)
   assert "or set --config.evaluation.reference" in str(error.value)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from launch import study, study_page, study_table
 from launch.study_jobs import Done, Jobs
-from lowdiff_jax.interfaces import UserError
+from lowdiff_jax.types import UserError
 from tests.command_line import REPOSITORY, environment
 
 PAGE = REPOSITORY / "configs" / "study_cifar10.py"

@@ -4,9 +4,9 @@ import importlib.util
 
 import numpy as np
 
-from lowdiff_jax import build
-from lowdiff_jax.build.check import check
-from lowdiff_jax.interfaces import Batch, ImageSpec
+from lowdiff_jax.experiment import build_experiment
+from lowdiff_jax.experiment.check import check
+from lowdiff_jax.types import Batch, ImageSpec
 from tests.command_line import REPOSITORY
 
 SPEC = ImageSpec(8, 1, 10)
@@ -26,7 +26,7 @@ def config(arguments="smoke", name="digits", **fields):
 
 def experiment(arguments="smoke", devices=None, **fields):
   """Its parts."""
-  return build.experiment(config(arguments, **fields), SPEC, devices=devices)
+  return build_experiment(config(arguments, **fields), SPEC, devices=devices)
 
 
 def batch(size=8, seed=0):

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lowdiff_jax.interfaces import Array
+from lowdiff_jax.types import Array
 
 # How many numbers tell what was done; see `draw`.
 NUM_LABELS = 9

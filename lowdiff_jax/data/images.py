@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from PIL import Image
 
-from lowdiff_jax.interfaces import Batch, ImageSource, ImageSpec, UserError
+from lowdiff_jax.types import Batch, ImageSource, ImageSpec, UserError
 
 CROPS = ("none", "center", "adm")
 # Splits that take less than this are decoded once and held in memory.
@@ -21,7 +21,7 @@ MEMORY_LIMIT = 2 << 30
 
 @dataclasses.dataclass(frozen=True)
 class Images:
-  """One split, decoded when it is read; an `interfaces.ImageSource`.
+  """One split, decoded when it is read; an `types.ImageSource`.
 
   Attributes:
     spec: resolution, channels and number of classes.
@@ -46,7 +46,7 @@ class Images:
 
 @dataclasses.dataclass(frozen=True)
 class ImagesInMemory:
-  """One split of images or latents as arrays; an `interfaces.ImageSource`."""
+  """One split of images or latents as arrays; an `types.ImageSource`."""
 
   spec: ImageSpec
   class_names: tuple[str, ...]

@@ -7,7 +7,7 @@ from typing import Any
 import grain
 import numpy as np
 
-from lowdiff_jax.interfaces import Batch, ImageSource, Pictures
+from lowdiff_jax.types import Batch, ImageSource, Pictures
 
 # In which images are decoded where they are all read.
 MAX_THREADS = 16

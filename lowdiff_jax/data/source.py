@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from lowdiff_jax.data.folder import open_folder
+from lowdiff_jax.data.datasets.folder import open_folder
+from lowdiff_jax.data.datasets.tfds_set import open_tfds
 from lowdiff_jax.data.images import Images, ImagesInMemory, in_memory
-from lowdiff_jax.data.tfds_set import open_tfds
-from lowdiff_jax.interfaces import UserError
+from lowdiff_jax.types import UserError
 
 
 def open_splits(

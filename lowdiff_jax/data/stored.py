@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from lowdiff_jax.data.folder import EXTENSIONS
-from lowdiff_jax.interfaces import NO_LABEL, Batch, Pictures, UserError
+from lowdiff_jax.data.datasets.folder import EXTENSIONS
+from lowdiff_jax.types import NO_LABEL, Batch, Pictures, UserError
 
 # What the array of pictures is called: by numpy, which ADM leaves it to.
 NAMES = ("arr_0", "images")

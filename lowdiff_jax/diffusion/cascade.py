@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lowdiff_jax.diffusion import noise, pyramid
-from lowdiff_jax.interfaces import Array, Condition, Denoiser, Sampler
+from lowdiff_jax.types import Array, Condition, Denoiser, Sampler
 
 STARTS = ("noise", "handoff")
 # Above any resolution: no first visit has the key of a later one.

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from lowdiff_jax.interfaces import NO_LABEL, Array, Condition, Denoiser
+from lowdiff_jax.types import NO_LABEL, Array, Condition, Denoiser
 
 
 def classifier_free(

@@ -8,13 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from lowdiff_jax.diffusion import noise, pyramid
-from lowdiff_jax.interfaces import (
-  NO_LABEL,
-  Array,
-  Condition,
-  Denoiser,
-  Metrics,
-)
+from lowdiff_jax.types import NO_LABEL, Array, Condition, Denoiser, Metrics
 
 
 class StageLoss(NamedTuple):

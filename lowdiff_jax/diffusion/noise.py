@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lowdiff_jax.interfaces import Array
+from lowdiff_jax.types import Array
 
 
 def karras_sigmas(

@@ -1,8 +1,8 @@
-"""How a network F becomes a denoiser D; see `interfaces.Preconditioning`."""
+"""How a network F becomes a denoiser D; see `types.Preconditioning`."""
 
 import jax.numpy as jnp
 
-from lowdiff_jax.interfaces import Array, Preconditioning
+from lowdiff_jax.types import Array, Preconditioning
 
 
 def edm(sigma: Array, *, sigma_data: float) -> Preconditioning:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lowdiff_jax.diffusion import noise
-from lowdiff_jax.interfaces import Array, Condition, Denoiser
+from lowdiff_jax.types import Array, Condition, Denoiser
 
 
 def _scan(step, carry, per_step, trajectory):
@@ -46,7 +46,7 @@ def euler(
   *,
   trajectory: bool = False,
 ) -> tuple[Array, Array | None]:
-  """Euler's method, order 1; see `interfaces.Sampler`."""
+  """Euler's method, order 1; see `types.Sampler`."""
   del keys
   sigmas = jnp.asarray(sigmas, jnp.float32)
 
@@ -79,14 +79,14 @@ def heun(
   gamma = min(churn / N, sqrt(2) - 1) where churn_min <= sigma <= churn_max.
 
   Args:
-    denoise, keys, noisy, sigmas, cond, trajectory: see `interfaces.Sampler`.
+    denoise, keys, noisy, sigmas, cond, trajectory: see `types.Sampler`.
     churn: S_churn; 0 is the deterministic sampler.
     churn_min: S_tmin.
     churn_max: S_tmax.
     churn_noise: S_noise, the std of the added noise.
 
   Returns:
-    See `interfaces.Sampler`.
+    See `types.Sampler`.
   """
   sigmas = jnp.asarray(sigmas, jnp.float32)
   num_steps = sigmas.shape[0] - 1
@@ -136,7 +136,7 @@ def dpmpp_2m(
     x_{i+1} = e^{-h_i} x_i + (1 - e^{-h_i}) ((1 + w) D_i - w D_{i-1});
   the first step, and the last one, are of first order: w = 0.
 
-  Args and Returns: see `interfaces.Sampler`.
+  Args and Returns: see `types.Sampler`.
   """
   del keys
   sigmas = jnp.asarray(sigmas, jnp.float32)
@@ -168,7 +168,7 @@ def consistency(
   for sigma_min = 0), for a denoiser of `loss.StageLoss.consistency`. Where D is
   the mean of the clean images instead, what it returns is too smooth.
 
-  Args and Returns: see `interfaces.Sampler`.
+  Args and Returns: see `types.Sampler`.
   """
   sigmas = jnp.asarray(sigmas, jnp.float32)
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from lowdiff_jax.diffusion import pyramid
-from lowdiff_jax.interfaces import Array, UserError
+from lowdiff_jax.types import Array, UserError
 
 # A handoff starts at this multiple of the residual.
 HANDOFF = 8.0

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from lowdiff_jax.interfaces import NO_LABEL, Array, UserError
 from lowdiff_jax.models import dit_blocks, layers, position
+from lowdiff_jax.types import NO_LABEL, Array, UserError
 
 # (depth, hidden size, heads)
 SIZES = {"B": (12, 768, 12), "L": (24, 1024, 16), "XL": (28, 1152, 16)}

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from lowdiff_jax.interfaces import Array
 from lowdiff_jax.models import layers, position
+from lowdiff_jax.types import Array
 
 _XAVIER = layers.xavier_uniform()
 

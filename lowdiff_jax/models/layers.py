@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from lowdiff_jax.interfaces import Array
+from lowdiff_jax.types import Array
 
 
 def xavier_uniform(gain: float = 1.0) -> Callable:

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from lowdiff_jax.interfaces import Array
+from lowdiff_jax.types import Array
 
 
 def phases(position: Array, count: int) -> Array:

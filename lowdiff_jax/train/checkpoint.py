@@ -6,7 +6,6 @@ by renaming its folder, so a killed write leaves nothing that looks complete; it
 does not notice damaged bytes, so a manifest of sha256 sums lies beside.
 """
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,10 @@ import jax
 import orbax.checkpoint as ocp
 from absl import logging
 
-from lowdiff_jax.interfaces import UserError
+from lowdiff_jax import files
+from lowdiff_jax.distributed import is_main
 from lowdiff_jax.train.state import TrainState
+from lowdiff_jax.types import UserError
 
 MANIFEST = "manifest.json"
 
@@ -122,7 +123,7 @@ class Checkpoints:
   def sha256(self, step: int) -> str | None:
     """Of the sums of a checkpoint's files, which is that of its content."""
     manifest = self._directory / str(step) / MANIFEST
-    return _sha256(manifest) if manifest.exists() else None
+    return files.sha256(manifest) if manifest.exists() else None
 
   def close(self) -> None:
     """Waits until everything is on disk."""
@@ -161,24 +162,24 @@ class Checkpoints:
       return
     for name, digest in json.loads(manifest.read_text()).items():
       file = folder / name
-      if not file.exists() or _sha256(file) != digest:
+      if not file.exists() or files.sha256(file) != digest:
         raise UserError(
           f"{file} is damaged; delete {folder} to go on from the checkpoint "
           "before it"
         )
 
   def _write_manifests(self):
-    if jax.process_index() != 0:
+    if not is_main():
       return
     for folder in self._directory.iterdir():
       manifest = folder / MANIFEST
       if not folder.name.isdigit() or manifest.exists():
         continue
-      files = sorted(path for path in folder.rglob("*") if path.is_file())
-      sums = {str(path.relative_to(folder)): _sha256(path) for path in files}
-      temporary = folder.with_suffix(".manifest")
-      temporary.write_text(json.dumps(sums, indent=1))
-      temporary.replace(manifest)
+      paths = sorted(path for path in folder.rglob("*") if path.is_file())
+      sums = {
+        str(path.relative_to(folder)): files.sha256(path) for path in paths
+      }
+      files.write_json(manifest, sums, indent=1)
 
 
 def _shapes(params):
@@ -187,8 +188,3 @@ def _shapes(params):
     jax.tree_util.keystr(path, simple=True, separator="/"): list(leaf.shape)
     for path, leaf in leaves
   }
-
-
-def _sha256(path):
-  with path.open("rb") as file:
-    return hashlib.file_digest(file, "sha256").hexdigest()

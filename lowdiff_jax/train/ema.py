@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lowdiff_jax.interfaces import Array
+from lowdiff_jax.types import Array
 
 
 def decay(

@@ -10,10 +10,11 @@ import numpy as np
 from jax.experimental import multihost_utils
 from tqdm import tqdm
 
-from lowdiff_jax.interfaces import Array, Batch, Metrics, UserError
+from lowdiff_jax.distributed import is_main
 from lowdiff_jax.train.checkpoint import Checkpoints
 from lowdiff_jax.train.state import TrainState
 from lowdiff_jax.train.step import TrainStep
+from lowdiff_jax.types import Array, Batch, Metrics, UserError
 
 
 class StopSignal:
@@ -121,7 +122,7 @@ def train(
 
 
 def _leave(step, number):
-  if jax.process_index() == 0:
+  if is_main():
     print(f"stopped at step {step} and saved; the same command goes on")
   raise SystemExit(128 + number)
 
@@ -132,7 +133,7 @@ def _progress_bar(step, num_steps, batch_size):
     initial=step * batch_size,
     unit="img",
     unit_scale=True,
-    disable=jax.process_index() != 0,
+    disable=not is_main(),
     desc="train",
     mininterval=1.0,
   )

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import optax
 
-from lowdiff_jax.interfaces import Array
+from lowdiff_jax.types import Array
 
 
 class TrainState(NamedTuple):

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from lowdiff_jax.interfaces import Array, Batch, Metrics
 from lowdiff_jax.train import ema
 from lowdiff_jax.train.state import TrainState
+from lowdiff_jax.types import Array, Batch, Metrics
 
 LossFn = Callable[[Any, Array, Batch], tuple[Array, Metrics]]
 TrainStep = Callable[[TrainState, Array, Batch], tuple[TrainState, Metrics]]

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lowdiff_jax.data.encode import write_latents
 from lowdiff_jax.data.images import ImagesInMemory
-from lowdiff_jax.interfaces import Batch, ImageSpec
+from lowdiff_jax.data.latents.writer import write_latents
+from lowdiff_jax.types import Batch, ImageSpec
 
 SETTINGS = {
   "provenance": {"autoencoder": {"sha256": "abc"}, "crop": "adm", "seed": 0},

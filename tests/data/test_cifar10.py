@@ -7,8 +7,9 @@ import tarfile
 import numpy as np
 import pytest
 
-from lowdiff_jax.data import cifar10, source
-from lowdiff_jax.interfaces import UserError
+from lowdiff_jax.data import source
+from lowdiff_jax.data.datasets import cifar10
+from lowdiff_jax.types import UserError
 
 
 @pytest.fixture

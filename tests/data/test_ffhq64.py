@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lowdiff_jax.data import ffhq64, source
-from lowdiff_jax.interfaces import UserError
+from lowdiff_jax.data import source
+from lowdiff_jax.data.datasets import ffhq64
+from lowdiff_jax.types import UserError
 
 COUNT = 8  # Three chunks, the last not full.
 

@@ -8,9 +8,10 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from lowdiff_jax.data import imagenet, images
+from lowdiff_jax.data import images
+from lowdiff_jax.data.datasets import imagenet
 from lowdiff_jax.data.source import open_splits
-from lowdiff_jax.interfaces import UserError
+from lowdiff_jax.types import UserError
 
 # Of TFDS's lists: classes 0, 1 and 388, and the labels of the first three
 # validation images.

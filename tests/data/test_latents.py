@@ -13,9 +13,9 @@ from array_record.python.array_record_module import (
 )
 
 from lowdiff_jax.data import images, pipeline
-from lowdiff_jax.data.encode import write_latents
-from lowdiff_jax.data.latents import Latents, open_latents
-from lowdiff_jax.interfaces import UserError
+from lowdiff_jax.data.latents.reader import Latents, open_latents
+from lowdiff_jax.data.latents.writer import write_latents
+from lowdiff_jax.types import UserError
 from tests.data.latent_writer import SETTINGS, SPLITS, encode
 
 

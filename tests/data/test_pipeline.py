@@ -6,7 +6,7 @@ import numpy as np
 
 from lowdiff_jax.data import pipeline
 from lowdiff_jax.data.images import Images, ImagesInMemory
-from lowdiff_jax.interfaces import Batch, ImageSpec
+from lowdiff_jax.types import Batch, ImageSpec
 
 SPEC = ImageSpec(2, 1, 0)
 IMAGES = np.arange(10, dtype=np.uint8)[:, None, None, None].repeat(4, 1)

@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 from sklearn import datasets
 
-from lowdiff_jax.data import folder, images, source
-from lowdiff_jax.interfaces import NO_LABEL, UserError
+from lowdiff_jax.data import images, source
+from lowdiff_jax.data.datasets import folder
+from lowdiff_jax.types import NO_LABEL, UserError
 
 
 def write(path, size=(8, 8), mode="RGB", seed=0, **kwargs):

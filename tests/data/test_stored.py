@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from lowdiff_jax.data.stored import open_npz, open_stored
-from lowdiff_jax.interfaces import UserError
+from lowdiff_jax.types import UserError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (10, 6, 6, 3), np.uint8)
 SHAPE = (6, 6, 3)

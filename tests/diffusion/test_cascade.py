@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lowdiff_jax.diffusion import cascade, guidance, noise, sampler
-from lowdiff_jax.interfaces import NO_LABEL, Condition
+from lowdiff_jax.types import NO_LABEL, Condition
 from tests import gaussian
 
 SIGMAS = noise.karras_sigmas(6, 0.01, 10.0)

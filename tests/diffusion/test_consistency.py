@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lowdiff_jax.build.training import loss_stages
 from lowdiff_jax.diffusion import loss, noise, precondition
-from lowdiff_jax.interfaces import Condition
+from lowdiff_jax.experiment.training import loss_stages
+from lowdiff_jax.types import Condition
 from tests import gaussian, tiny
 
 KEY = jax.random.key(0)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lowdiff_jax.diffusion import guidance, loss, noise, precondition, sampler
-from lowdiff_jax.interfaces import NO_LABEL, Condition
+from lowdiff_jax.types import NO_LABEL, Condition
 from tests import gaussian
 
 KEYS = noise.image_keys(0, np.arange(2))

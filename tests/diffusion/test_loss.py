@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lowdiff_jax.diffusion import loss, noise, precondition, pyramid
-from lowdiff_jax.interfaces import NO_LABEL, Condition
+from lowdiff_jax.types import NO_LABEL, Condition
 from tests import gaussian
 
 

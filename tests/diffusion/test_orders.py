@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lowdiff_jax.diffusion import cascade, noise, pyramid, sampler
-from lowdiff_jax.interfaces import Condition
+from lowdiff_jax.types import Condition
 from tests import gaussian
 
 SIGMAS = noise.karras_sigmas(4, 0.5, 10.0)

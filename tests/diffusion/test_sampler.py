@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lowdiff_jax.diffusion import cascade, noise, sampler
-from lowdiff_jax.interfaces import Condition
+from lowdiff_jax.types import Condition
 from tests import gaussian
 
 KEYS = noise.image_keys(0, np.arange(2))

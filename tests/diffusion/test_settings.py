@@ -12,7 +12,7 @@ from scipy.stats import norm
 
 from lowdiff_jax.diffusion import pyramid, settings
 from lowdiff_jax.diffusion.settings import Scale
-from lowdiff_jax.interfaces import UserError
+from lowdiff_jax.types import UserError
 
 
 @pytest.mark.parametrize("draw", [jax.random.normal, jax.random.uniform])

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from lowdiff_jax.diffusion import precondition, pyramid
-from lowdiff_jax.interfaces import NO_LABEL, Condition
-from lowdiff_jax.models import denoiser as unified
-from lowdiff_jax.models import dit, layers, pretrained, unet
+from lowdiff_jax.models import dit, layers, unet, unified
+from lowdiff_jax.models.weights import state_dict
+from lowdiff_jax.types import NO_LABEL, Condition
 
 NCSNPP = {
   "embedding": "fourier",
@@ -86,7 +86,7 @@ def inputs(side, low_res=True):
 def test_pretrained_baseline_is_the_unified_denoiser_at_the_top(kind):
   """Whatever the condition, for all that is added starts at zero."""
   baseline = randomised(init((8,), kind))
-  loaded = pretrained.overlay(
+  loaded = state_dict.overlay(
     jax.device_get(init((4, 8), kind)), jax.device_get(baseline)
   )
   expected = unified.bind(make((8,), kind), baseline)(*inputs(8))

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lowdiff_jax.interfaces import NO_LABEL, UserError
 from lowdiff_jax.models import dit, position
+from lowdiff_jax.types import NO_LABEL, UserError
 from tests.models.test_denoiser import operations, randomised
 
 TINY = {

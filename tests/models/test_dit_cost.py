@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lowdiff_jax.evaluate import flops
-from lowdiff_jax.models import dit, pretrained
+from lowdiff_jax.models import dit
+from lowdiff_jax.models.weights import state_dict
+from lowdiff_jax.profiling import flops
 from tests.models.test_denoiser import operations
 from tests.models.test_dit import make
 
@@ -43,11 +44,11 @@ def test_full_size_parameter_counts(size, count):
   """The published ones, which leave out the fixed positions, 256 x width."""
   network = full_size(size)
   params, *_ = shapes(network, 16)
-  assert pretrained.count(params["params"]) == count
+  assert state_dict.count(params["params"]) == count
   table = network.position_table(np.arange(16), network.hidden_size)
   assert table.size == 256 * network.hidden_size
   more, *_ = shapes(full_size(size, condition_channels=32), 16, 64)
-  added = pretrained.count(more["params"]) - count
+  added = state_dict.count(more["params"]) - count
   assert added == 32 * network.hidden_size
 
 

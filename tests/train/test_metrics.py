@@ -6,7 +6,7 @@ import struct
 import numpy as np
 from tensorboardX.proto.event_pb2 import Event
 
-from lowdiff_jax.train.metrics import MetricWriter
+from lowdiff_jax.train.writer import MetricWriter
 
 
 def test_lines_after_the_resumed_step_are_dropped(tmp_path):

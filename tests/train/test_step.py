@@ -10,9 +10,10 @@ import optax
 import pytest
 from jax.sharding import PartitionSpec as P
 
-from lowdiff_jax.interfaces import Batch, UserError
-from lowdiff_jax.train import ema, optimizer, sharding, state
+from lowdiff_jax import distributed
+from lowdiff_jax.train import ema, optimizer, state
 from lowdiff_jax.train.step import make_train_step
+from lowdiff_jax.types import Batch, UserError
 from tests import tiny
 
 
@@ -24,7 +25,7 @@ def losses_and_params(data, fsdp, devices):
   )
   current, losses = experiment.init(), []
   for i in range(5):
-    batch = sharding.global_batch(experiment.mesh, tiny.batch(8, i))
+    batch = distributed.global_batch(experiment.mesh, tiny.batch(8, i))
     current, metrics = experiment.step(current, jax.random.key(0), batch)
     losses.append(float(metrics["loss"]))
   return losses, current
@@ -44,7 +45,7 @@ def test_eight_devices_are_one_device_to_rounding(data, fsdp):
 
 def test_one_program_serves_fresh_stepped_and_restored_states():
   experiment = tiny.experiment()
-  batch = sharding.global_batch(experiment.mesh, tiny.batch())
+  batch = distributed.global_batch(experiment.mesh, tiny.batch())
   shardings = jax.tree.map(lambda x: x.sharding, experiment.state_shapes)
   current = experiment.init()
   for _ in range(2):
@@ -55,19 +56,19 @@ def test_one_program_serves_fresh_stepped_and_restored_states():
 
 
 def test_mesh_must_fit_the_devices():
-  assert dict(sharding.make_mesh(-1, 2).shape) == {"data": 4, "fsdp": 2}
+  assert dict(distributed.make_mesh(-1, 2).shape) == {"data": 4, "fsdp": 2}
   for data, fsdp in ((3, 1), (-1, 16), (-1, 3)):
     with pytest.raises(UserError, match=r"config\.mesh: .* devices, 8"):
-      sharding.make_mesh(data, fsdp)
+      distributed.make_mesh(data, fsdp)
 
 
 def test_the_largest_axis_that_divides_is_split():
-  mesh = sharding.make_mesh(2, 4)
+  mesh = distributed.make_mesh(2, 4)
   tree = {"a": (3, 3, 64, 128), "b": (6, 4096), "c": (8,), "d": (63, 65)}
   tree = {k: jax.ShapeDtypeStruct(s, jnp.float32) for k, s in tree.items()}
   specs = {
     name: where.spec
-    for name, where in sharding.state_shardings(mesh, tree).items()
+    for name, where in distributed.state_shardings(mesh, tree).items()
   }
   assert specs["a"] == P(None, None, None, "fsdp")
   assert specs["b"] == P(None, "fsdp")
@@ -144,7 +145,7 @@ def test_a_tiny_network_learns_an_image():
   current = experiment.init()
   image = np.zeros((8, 8, 8, 1), np.uint8)
   image[:, 2:6] = 255
-  batch = sharding.global_batch(
+  batch = distributed.global_batch(
     experiment.mesh, Batch(image, np.zeros(8, np.int32))
   )
 
@@ -164,7 +165,7 @@ def test_augmentation_trains_and_its_labels_matter():
     **{"data.augment": 0.5, "optimizer.warmup_images": 0},
   )
   current = experiment.init()
-  batch = sharding.global_batch(experiment.mesh, tiny.batch())
+  batch = distributed.global_batch(experiment.mesh, tiny.batch())
   mapping = jax.device_get(current.params["backbone"]["mapping"])
   for _ in range(3):
     current, metrics = experiment.step(current, jax.random.key(0), batch)

@@ -1,0 +1,177 @@
+"""Mode evaluate: scores with the whole protocol beside them."""
+
+import hashlib
+import json
+import platform
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import flax
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+import lowdiff_jax
+from lowdiff_jax import files
+from lowdiff_jax.data.stored import open_stored
+from lowdiff_jax.distributed import is_main
+from lowdiff_jax.experiment import Experiment, make_evaluator, trained
+from lowdiff_jax.metrics import table
+from lowdiff_jax.train.checkpoint import Checkpoints
+from lowdiff_jax.types import Evaluator, Pictures, UserError
+
+
+class Subject(NamedTuple):
+  """A set of pictures to score.
+
+  Attributes:
+    name: of its files.
+    pictures: the set.
+    protocol: all that the pictures depend on, as JSON.
+  """
+
+  name: str
+  pictures: Pictures
+  protocol: dict[str, Any]
+
+
+def run(config: ConfigDict, workdir: Path) -> None:
+  """Scores generated images, or those of the user's; writes to workdir/scores.
+
+  An interrupted run goes on where it was.
+  """
+  if config.evaluation.input:
+    evaluator = make_evaluator(config)
+    _score_all(workdir, [_stored(config, evaluator)], evaluator)
+    return
+  if config.evaluation.images == 0:
+    raise UserError(
+      "config.evaluation.images = 0: no images to score; set how many"
+    )
+  experiment, params, step = trained.load(config, workdir)
+  evaluator = make_evaluator(config, parts=experiment)
+  score_checkpoint(workdir, experiment, params, step, evaluator)
+
+
+def score_checkpoint(
+  workdir: Path,
+  experiment: Experiment,
+  params: Any,
+  step: int,
+  evaluator: Evaluator,
+) -> None:
+  """The scores of `run`, of averaged parameters after `step` steps."""
+  section = experiment.config.evaluation
+  subjects = [
+    _generated(workdir, experiment, params, step, k * section.images)
+    for k in range(section.seed_ranges)
+  ]
+  _score_all(workdir, subjects, evaluator)
+
+
+def _generated(workdir, experiment, params, step, first):
+  """Images first, first + 1, ... of the sampling seed."""
+  config = experiment.config
+  count = config.evaluation.images
+  checkpoints = Checkpoints(workdir / "checkpoints", create=False)
+  digest = checkpoints.sha256(step)
+  checkpoints.close()
+  return Subject(
+    f"step_{step:08d}_images_{count}" + (f"_from_{first}" if first else ""),
+    trained.pictures(experiment, experiment.generate, params, count, first),
+    {
+      "images": count,
+      "seed": config.sampling.seed,
+      "batch_size": trained.batch_size(config.sampling.batch_size, count),
+      "indices": f"{first}..{first + count - 1}",
+      "labels": (
+        "all classes in turn" if experiment.spec.num_classes else "none"
+      ),
+      "rounding": "trunc(clip(127.5 x + 128, 0, 255))",
+      "checkpoint": str(workdir / "checkpoints" / str(step)),
+      "checkpoint_sha256": digest,
+      "parameters": f"EMA, half-life {config.ema.half_life_images:g} images",
+      "images_trained_on": step * experiment.batch_size,
+      "sampling": trained.describe(config, experiment.stages),
+    },
+  )
+
+
+def _stored(config, evaluator):
+  """The pictures of config.evaluation.input."""
+  section = config.evaluation
+  path = Path(section.input).expanduser()
+  stored = open_stored(path, section.batch_size, evaluator.shape)
+  return Subject(
+    f"{path.stem}_images_{stored.pictures.count}",
+    stored.pictures,
+    {
+      "images": stored.pictures.count,
+      "input": str(path.absolute()),
+      "input_id": stored.id,
+    },
+  )
+
+
+def _score_all(
+  workdir: Path, subjects: Sequence[Subject], evaluator: Evaluator
+) -> None:
+  """A file of each subject; of several another one, which says so."""
+  code = _code_sha256()
+  found, folders = {}, []
+  for subject in subjects:
+    settings = {**subject.protocol, **evaluator.protocol, "code_sha256": code}
+    digest = hashlib.sha256(_json(settings).encode()).hexdigest()[:8]
+    path = workdir / "scores" / f"{subject.name}_{digest}.json"
+    folders.append(path.with_suffix(".partial"))
+    score = evaluator.score(subject.pictures, folders[-1], settings)
+    if not is_main():
+      continue
+    record = {
+      "generated": score.values,
+      "held_out": evaluator.held_out,
+      "protocol": {**settings, **score.protocol, **_where()},
+    }
+    files.write_json(path, record)
+    found[path] = record
+    print(f"\n{subject.protocol['images']} images, scored in {path}")
+    print(table.of_one(record))
+  if not is_main():
+    return
+  if len(subjects) > 1:
+    path = next(iter(found))
+    path = path.with_name(f"{path.stem}_and_{len(subjects) - 1}_more.json")
+    summary = table.summary(found)
+    files.write_json(path, summary)
+    print(f"\nof {len(subjects)} ranges of seeds, in {path}")
+    print(table.of_summary(summary))
+  for folder in folders:
+    shutil.rmtree(folder)
+
+
+def _where():
+  """What a figure should not depend on, but might."""
+  return {
+    "versions": {
+      "lowdiff_jax": lowdiff_jax.__version__,
+      "jax": jax.__version__,
+      "flax": flax.__version__,
+      "numpy": np.__version__,
+      "python": platform.python_version(),
+    },
+    "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+  }
+
+
+def _code_sha256():
+  """Of this package."""
+  root, digest = Path(lowdiff_jax.__file__).parent, hashlib.sha256()
+  for path in sorted(root.rglob("*.py")):
+    digest.update(path.read_bytes())
+  return digest.hexdigest()
+
+
+def _json(value):
+  return json.dumps(value, indent=2)

@@ -1,0 +1,96 @@
+"""Mode sweep: quality against speed, of all schedules of a grid."""
+
+import itertools
+import statistics
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+from ml_collections import ConfigDict
+
+from lowdiff_jax import files
+from lowdiff_jax.distributed import is_main
+from lowdiff_jax.experiment.judge import Judge
+from lowdiff_jax.experiment.schedule import Schedule, read_schedule
+
+
+def run(config: ConfigDict, workdir: Path) -> None:
+  """Scores and times the grid; writes workdir/sweep.json and sweep.png."""
+  judge, section = Judge(config, workdir), config.evaluation
+  schedules = list(dict.fromkeys(grid(config)))
+  since, rows = time.monotonic(), []
+  for schedule in schedules:
+    distances = [
+      judge.distance(schedule, section.images, k * section.images)
+      for k in range(section.seed_ranges)
+    ]
+    mean = statistics.mean(distances)
+    std = statistics.stdev(distances) if len(distances) > 1 else None
+    rows.append(
+      {
+        "name": judge.name(schedule),
+        **judge.describe(schedule),
+        "distance": mean,
+        "std": std,
+        "distances": distances,
+      }
+    )
+    if is_main():
+      print(f"{mean:9.4f}  {rows[-1]['name']}", flush=True)
+  seconds = time.monotonic() - since
+  for row, speed in zip(rows, judge.images_per_second(schedules), strict=True):
+    row["images_per_second"] = speed
+  if not is_main():
+    return
+  record = {
+    "curve": workdir.name,
+    "metric": f"{judge.metric}_of_{section.images}_images",
+    "step": judge.step,
+    "seed_ranges": section.seed_ranges,
+    "seconds": round(seconds, 1),
+    "images_scored": judge.images_scored,
+    "evaluations_by_resolution": dict(judge.maker.evaluated),
+    "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+    "rows": rows,
+    "protocol": judge.protocol,
+  }
+  path = workdir / "sweep.json"
+  files.write_json(path, record)
+  # matplotlib takes a while to import, and no other mode draws.
+  from lowdiff_jax.schedules import pareto
+
+  points = pareto.read([str(path)])
+  print(pareto.table(points))
+  figure = path.with_suffix(".png")
+  pareto.draw(points, figure, title=workdir.name, metric=record["metric"])
+  print(f"in full: {path}, {figure}")
+
+
+def grid(config: ConfigDict) -> Iterator[Schedule]:
+  """All combinations of `config.sweep`: sampler, steps, start and guidance.
+
+  A stage that starts from noise does so at the baseline's sigma_max, halved
+  with each halving of the resolution; one that starts by a handoff, at its own.
+  """
+  section, base = config.sweep, read_schedule(config)
+  if config.cascade:
+    steps, starts = section.steps, section.start
+  else:
+    steps, starts = [(n,) for n in section.baseline_steps], ("noise",)
+  for choice in itertools.product(
+    section.sampler, steps, starts, section.guidance_scale
+  ):
+    yield tuple(
+      _stage(config, k, stage, choice) for k, stage in enumerate(base)
+    )
+
+
+def _stage(config, k, stage, choice):
+  sampler, steps, start, scale = choice
+  changed = {"sampler": sampler, "steps": steps[k], "guidance_scale": scale}
+  if k and start == "noise":
+    halvings = len(config.stages.resolutions) - 1 - k
+    sigma_max = config.baseline.sigma_max / 2**halvings
+    changed.update({"start": "noise", "sigma_max": sigma_max})
+  return tuple({**dict(stage), **changed}.items())

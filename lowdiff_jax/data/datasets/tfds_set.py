@@ -1,0 +1,163 @@
+"""Any TFDS set with a feature "image" and, if it has classes, "label".
+
+Sets are prepared as array_record: random access, and no TensorFlow needed.
+"""
+
+import contextlib
+import functools
+import io
+from pathlib import Path
+
+import numpy as np
+import tensorflow_datasets as tfds
+from absl import logging
+from PIL import Image
+
+from lowdiff_jax.data.datasets import imagenet
+from lowdiff_jax.data.datasets.cifar10 import Cifar10
+from lowdiff_jax.data.datasets.digits import Digits
+from lowdiff_jax.data.datasets.ffhq64 import Ffhq64
+from lowdiff_jax.data.datasets.shapes import Shapes
+from lowdiff_jax.data.images import Images, fit, hold_out
+from lowdiff_jax.types import NO_LABEL, ImageSpec, UserError
+
+# Our own; all others are TFDS's.
+BUILDERS = {
+  "cifar10": Cifar10,
+  "digits": Digits,
+  "ffhq64": Ffhq64,
+  "shapes": Shapes,
+}
+
+
+@contextlib.contextmanager
+def _quiet():
+  """That a set is not yet prepared is no reason to warn."""
+  verbosity = logging.get_verbosity()
+  logging.set_verbosity(logging.ERROR)
+  try:
+    yield
+  finally:
+    logging.set_verbosity(verbosity)
+
+
+def open_tfds(
+  name: str, resolution: int, crop: str, data_dir: str, part: float
+) -> tuple[Images, Images]:
+  """Train and held-out images of a set, which is prepared if it is not yet.
+
+  ImageNet is not: its tars are read as they are.
+
+  Args:
+    name: of the set.
+    resolution: side of the images to return.
+    crop: one of `images.CROPS`.
+    data_dir: where TFDS keeps its sets; "" for its own default.
+    part: of the images to hold out of "train" if there is no other split.
+
+  Returns:
+    The splits "train" and "test", or "validation", or a part of "train".
+
+  Raises:
+    UserError: the set is unknown, not to be had, or has no images to train on.
+  """
+  builder = _builder(name, data_dir)
+  is_imagenet = builder.name == imagenet.NAME
+  if is_imagenet and "array_record" not in _formats(builder):
+    manual = Path(builder.data_dir).parents[1] / "downloads" / "manual"
+    if imagenet.has_tars(manual) or not _formats(builder):
+      return imagenet.open_imagenet(manual, resolution, crop)
+  _prepare(builder, name)
+  features = builder.info.features
+  names = ()
+  if isinstance(dict(features).get("label"), tfds.features.ClassLabel):
+    names = tuple(features["label"].names)
+  channels = 1 if features["image"].shape[-1] == 1 else 3
+  spec = ImageSpec(resolution, channels, len(names))
+
+  def images(records, picks):
+    def decode(i):
+      record = records[picks[i]]
+      picture = Image.open(io.BytesIO(record["image"]))
+      picture = picture.convert("L" if channels == 1 else "RGB")
+      where = f"tfds:{name}: image {picks[i]}"
+      picture = fit(picture, resolution, crop, where, enlarge=is_imagenet)
+      label = record["label"] if names else NO_LABEL
+      return np.asarray(picture).reshape(
+        resolution, resolution, channels
+      ), label
+
+    return Images(spec, names, len(picks), decode)
+
+  splits = builder.info.splits
+  undecoded = {"image": tfds.decode.SkipDecoding()}
+  train = builder.as_data_source("train", decoders=undecoded)
+  # ImageNet's test split has no labels.
+  for held_out in ("validation",) if is_imagenet else ("test", "validation"):
+    if held_out in splits:
+      test = builder.as_data_source(held_out, decoders=undecoded)
+      return images(train, range(len(train))), images(test, range(len(test)))
+  return tuple(images(train, picks) for picks in hold_out(len(train), part))
+
+
+def data_folder(data_dir: str) -> Path:
+  """Where TFDS keeps its sets: `data_dir`, or its own default for ""."""
+  # <folder>/digits/<version>
+  return Path(_builder("digits", data_dir).data_dir).parents[1]
+
+
+@_quiet()
+def _builder(name, data_dir):
+  """The builder of a set, prepared or not."""
+  try:
+    kind = BUILDERS.get(name, functools.partial(tfds.builder, name))
+    return kind(data_dir=data_dir or None)
+  except tfds.core.DatasetNotFoundError:
+    raise UserError(
+      f"config.data.source = 'tfds:{name}': TFDS knows no set of that name; "
+      "see https://www.tensorflow.org/datasets/catalog"
+    ) from None
+
+
+@_quiet()
+def _formats(builder):
+  """The file formats in which a set is prepared, if it is."""
+  if not builder.is_prepared():
+    return []
+  return sorted(f.value for f in builder.info.available_file_formats())
+
+
+def _prepare(builder, name):
+  """Prepares a set, if it is not; UserError if it is of no use."""
+  if not _formats(builder):
+    tfds.disable_progress_bar()
+    try:
+      builder.download_and_prepare(file_format="array_record")
+    except UserError:
+      raise
+    except Exception as error:  # TFDS lets through whatever went wrong below.
+      # Another process of this run may have been faster.
+      if not _formats(builder):
+        reason = str(error).strip().split("\n")[0]
+        raise UserError(
+          f"config.data.source = 'tfds:{name}': could not be prepared in "
+          f"{builder.data_dir} ({type(error).__name__}: {reason}); prepare it "
+          "where there is a network and set --config.data.dir"
+        ) from error
+  formats = _formats(builder)
+  if "array_record" not in formats:
+    raise UserError(
+      f"config.data.source = 'tfds:{name}': it is prepared as "
+      f"{' and '.join(formats)} in {builder.data_dir}; prepare it as "
+      "array_record, or choose another --config.data.dir"
+    )
+  if "image" not in builder.info.features:
+    raise UserError(
+      f"config.data.source = 'tfds:{name}': the set has no feature 'image', "
+      f"only {', '.join(builder.info.features)}"
+    )
+  if "train" not in builder.info.splits:
+    raise UserError(
+      f"config.data.source = 'tfds:{name}': the set has no split 'train', only "
+      f"{', '.join(builder.info.splits)}"
+    )

@@ -1,0 +1,138 @@
+"""The files of a data set of latents, each of which appears when it is whole.
+
+A shard gets its name once all of it is written, and then a sidecar with what
+proves it whole and with the sums from which the statistics are made.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from array_record.python.array_record_module import ArrayRecordWriter
+
+from lowdiff_jax import files
+from lowdiff_jax.data.latents.reader import crc, record_type
+from lowdiff_jax.types import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+  """A file of records.
+
+  Attributes:
+    path: of the file.
+    records: those of the split that are in it.
+  """
+
+  path: Path
+  records: range
+
+  @property
+  def sidecar(self) -> Path:
+    """Where the summary is."""
+    return self.path.with_suffix(".json")
+
+  def summary(self) -> dict[str, Any] | None:
+    """file, count, bytes, sha256, shapes, sums; None if there is none."""
+    try:
+      return json.loads(self.sidecar.read_text())
+    except (OSError, ValueError):
+      return None
+
+  def is_whole(self) -> bool:
+    """Whether the file is that of the summary; says so if it is damaged."""
+    summary = self.summary()
+    if summary is None and not self.path.exists():
+      return False
+    if summary is not None and self.path.exists():
+      if files.sha256(self.path) == summary["sha256"]:
+        return True
+      reason = "is damaged"
+    else:
+      reason = "was not finished"
+    print(f"{self.path} {reason}: it is written again", flush=True)
+    return False
+
+  def write(
+    self, encoded: Iterable[tuple[list[np.ndarray], np.ndarray]]
+  ) -> None:
+    """Writes the file, then the summary.
+
+    Args:
+      encoded: batches of latents, [n,r,r,C] float16 of each resolution, lowest
+        first, and labels [n].
+
+    Raises:
+      UserError: it cannot be written.
+    """
+    partial = self.path.with_name(f"{self.path.name}.partial")
+    self.sidecar.unlink(missing_ok=True)
+    sums = 0
+    with self._or_error():
+      writer = ArrayRecordWriter(str(partial), "group_size:1,uncompressed")
+    for latents, labels in encoded:
+      shapes = [latent.shape[1:] for latent in latents]
+      records = np.zeros(len(labels), record_type(shapes))
+      fields = records.dtype.names[:-1]
+      for field, value in zip(fields, [*latents, labels], strict=True):
+        records[field] = value
+      with self._or_error():
+        for record in records:
+          record["crc"] = crc(record.tobytes())
+          writer.write(record.tobytes())
+      top = latents[-1].astype(np.float64)
+      sums += np.stack([top.sum((0, 1, 2)), np.square(top).sum((0, 1, 2))])
+    with self._or_error():
+      writer.close()
+    summary = {
+      "file": self.path.name,
+      "count": len(self.records),
+      "bytes": partial.stat().st_size,
+      "sha256": files.sha256(partial),
+      "shapes": shapes,
+      "sum": sums[0].tolist(),
+      "sum_of_squares": sums[1].tolist(),
+    }
+    os.replace(partial, self.path)
+    files.write_json(self.sidecar, summary, indent=1)
+
+  @contextlib.contextmanager
+  def _or_error(self):
+    try:
+      yield
+    except RuntimeError as error:
+      reason = str(error).split(";")[0]
+      raise UserError(
+        f"{self.path} cannot be written ({reason}); free space, or choose "
+        "another folder"
+      ) from error
+
+
+def split_shards(
+  folder: Path, split: str, images: int, shard_images: int, copies: int
+) -> list[Shard]:
+  """The shards of a split.
+
+  Args:
+    folder: of the set.
+    split: its name.
+    images: in the split.
+    shard_images: whose latents are in one file.
+    copies: records of an image.
+
+  Returns:
+    All, in order.
+  """
+  starts = range(0, images, shard_images)
+  return [
+    Shard(
+      folder / f"{split}-{k:05d}-of-{len(starts):05d}.array_record",
+      range(copies * start, copies * min(start + shard_images, images)),
+    )
+    for k, start in enumerate(starts)
+  ]

@@ -1,0 +1,220 @@
+"""Writing a data set of latents; `data/latents.py` says what it consists of.
+
+Whatever interrupts it, the next run goes on with the shards that are not there,
+and ends with the very bytes of an undisturbed one.
+"""
+
+import itertools
+import json
+import reprlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lowdiff_jax.data import pipeline
+from lowdiff_jax.data.latents.reader import MANIFEST, SETTINGS, VERSION
+from lowdiff_jax.data.latents.shards import split_shards, write_json
+from lowdiff_jax.types import Array, ImageSource, UserError
+
+# (images [B,R,R,C] uint8, indices [B] int32) -> latents [B,r,r,C] of each
+# resolution, lowest first. An index is the record's own among those of all
+# splits: what the noise of its posterior should be drawn from.
+Encode = Callable[[np.ndarray, np.ndarray], tuple[Array, ...]]
+
+
+def write_latents(
+  splits: Mapping[str, ImageSource],
+  encode: Encode,
+  folder: Path,
+  *,
+  provenance: dict[str, Any],
+  flip: bool,
+  shard_images: int,
+  batch_size: int,
+  process_index: int = 0,
+  process_count: int = 1,
+  barrier: Callable[[], None] = lambda: None,
+) -> None:
+  """Encodes all images that are not yet, and writes the manifest.
+
+  Args:
+    splits: "train" and "test".
+    encode: the autoencoder; always called with batch_size images.
+    folder: to write to; the same for all processes.
+    provenance: how the latents are made, as JSON; a folder keeps to one.
+    flip: also encode the mirror image of each training image.
+    shard_images: images whose latents are in one file.
+    batch_size: images, and mirror images, to encode at a time.
+    process_index: which shards to write.
+    process_count: how many processes share the shards.
+    barrier: waits for all processes.
+
+  Raises:
+    UserError: the folder was made otherwise, cannot be written, or lacks what
+      another process should have written; or a latent is not finite.
+  """
+  settings = _settings(splits, provenance, flip, shard_images)
+  _claim(folder, settings, process_index)
+  shards, first = {}, 0
+  for name, source in splits.items():
+    copies = 2 if flip and name == "train" else 1
+    shards[name] = split_shards(folder, name, len(source), shard_images, copies)
+    mine = shards[name][process_index::process_count]
+    todo = [shard for shard in mine if not shard.is_whole()]
+    if todo:  # Until they are written, the set is not whole.
+      (folder / MANIFEST).unlink(missing_ok=True)
+    print(f"{name}: {len(todo)} of {len(mine)} shards to encode", flush=True)
+    batches = _read_ahead(source, todo, first, copies, batch_size)
+    _write_shards(todo, batches, encode, batch_size)
+    first += copies * len(source)
+  barrier()
+  if process_index == 0:
+    _write_manifest(folder, settings, shards)
+  barrier()
+
+
+def _settings(splits, provenance, flip, shard_images):
+  """What decides the content of a folder, as it is read back from JSON."""
+  settings = {
+    "version": VERSION,
+    "provenance": provenance,
+    "flip": flip,
+    "shard_images": shard_images,
+    "images": {name: len(source) for name, source in splits.items()},
+    "num_classes": splits["train"].spec.num_classes,
+    "class_names": list(splits["train"].class_names),
+  }
+  return json.loads(json.dumps(settings))
+
+
+def _claim(folder, settings, process_index):
+  """Writes the settings of a new folder, or compares those of an old one."""
+  path = folder / SETTINGS
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+      if process_index == 0:
+        write_json(path, settings)
+      return
+    there = json.loads(path.read_text())
+  except OSError as error:
+    raise UserError(f"cannot write to {folder} ({error.strerror})") from error
+  except ValueError:
+    raise UserError(
+      f"{path} is damaged: remove {folder}, or choose another folder"
+    ) from None
+  if difference := _difference("", there, settings):
+    field, old, new = difference
+    raise UserError(
+      f"the latents in {folder} were encoded with {field} = {old}, now it is "
+      f"{new}: choose another folder, or remove this one"
+    )
+
+
+def _difference(field, old, new):
+  """The first field in which two JSON values differ, and both its values."""
+  if isinstance(old, dict) and isinstance(new, dict):
+    for key in {**old, **new}:
+      name = f"{field}.{key}" if field else key
+      none = "nothing"
+      if found := _difference(name, old.get(key, none), new.get(key, none)):
+        return found
+  elif old != new:
+    return field, reprlib.repr(old), reprlib.repr(new)
+  return None
+
+
+def _read_ahead(source, shards, first, copies, batch_size) -> Iterator:
+  """Batches of all shards, none across two: (images, indices, labels).
+
+  The last of a shard is filled up by repeating a record, so that the network
+  is compiled for one size; it has only as many labels as there are records.
+  """
+  picks = [
+    shard.records[start : start + batch_size]
+    for shard in shards
+    for start in range(0, len(shard.records), batch_size)
+  ]
+
+  def load(i):
+    records = np.array(picks[i], np.int32)
+    numbers, where = np.unique(records // copies, return_inverse=True)
+    batch = source.read(numbers)
+    images = batch.image[where]
+    mirrored = records % copies == 1
+    images[mirrored] = images[mirrored, :, ::-1]
+    fill = [(0, batch_size - len(records))]
+    images = np.pad(images, fill + 3 * [(0, 0)], "edge")
+    indices = np.pad(first + records, fill, "edge")
+    return images, indices.astype(np.int32), batch.label[where]
+
+  return pipeline.in_threads(load, range(len(picks)))
+
+
+def _write_shards(shards, batches, encode, batch_size):
+  """Encodes batches and writes them into their shards."""
+  begin, done = time.monotonic(), 0
+  total = sum(len(shard.records) for shard in shards)
+  for shard in shards:
+    count = -(-len(shard.records) // batch_size)
+    shard.write(_encoded(encode, itertools.islice(batches, count)))
+    done += len(shard.records)
+    speed = done / (time.monotonic() - begin)
+    print(
+      f"{shard.path.name}: {done} of {total} records, {speed:.0f}/s", flush=True
+    )
+
+
+def _encoded(encode, batches):
+  """(latents [n,r,r,C] float16 of each resolution, labels [n])."""
+  for images, indices, labels in batches:
+    latents = []
+    for array in encode(images, indices):
+      with np.errstate(over="ignore"):
+        latent = np.asarray(array)[: len(labels)].astype(np.float16)
+      finite = np.isfinite(latent).all((1, 2, 3))
+      if not finite.all():
+        raise UserError(
+          f"the latent of record {indices[finite.argmin()]} is not finite in "
+          "float16: check the autoencoder's weights"
+        )
+      latents.append(latent)
+    yield latents, labels
+
+
+def _write_manifest(folder, settings, shards):
+  """Writes what the splits consist of, and the statistics of "train"."""
+  summaries = {
+    name: [shard.summary() for shard in split] for name, split in shards.items()
+  }
+  for name, split in shards.items():
+    for shard, summary in zip(split, summaries[name], strict=True):
+      if summary is None:
+        raise UserError(
+          f"{shard.path} was not written by its process: all need the same "
+          "folder; run --mode=encode again"
+        )
+  train = summaries["train"]
+  resolution = train[0]["shapes"][-1][0]
+  pixels = resolution**2 * sum(summary["count"] for summary in train)
+  mean = np.sum([s["sum"] for s in train], axis=0) / pixels
+  square = np.sum([s["sum_of_squares"] for s in train], axis=0) / pixels
+  kept = ("file", "count", "bytes", "sha256")
+  splits = {
+    name: {
+      "records": sum(summary["count"] for summary in split),
+      "shards": [{key: summary[key] for key in kept} for summary in split],
+    }
+    for name, split in summaries.items()
+  }
+  manifest = {
+    **settings,
+    "shapes": train[0]["shapes"],
+    "mean": mean.tolist(),
+    "std": np.sqrt(np.maximum(square - mean**2, 0)).tolist(),
+    "splits": splits,
+  }
+  write_json(folder / MANIFEST, manifest)

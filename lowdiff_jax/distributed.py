@@ -1,0 +1,164 @@
+"""Devices and processes: the mesh, shardings, and what processes agree on.
+
+The mesh has the axes `data` and `fsdp`. The batch is split over both axes.
+Parameters, their EMA and the optimizer's moments are split over `fsdp` alone,
+so fsdp=1 is plain data parallelism.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from lowdiff_jax.types import Array, Batch, UserError
+
+Number = TypeVar("Number", int, float)
+
+# Splitting a smaller array costs more in messages than it saves in memory.
+MIN_FSDP_SIZE = 2**12
+
+
+def make_mesh(
+  data: int = -1, fsdp: int = 1, devices: Sequence[jax.Device] | None = None
+) -> Mesh:
+  """A mesh over the devices.
+
+  Args:
+    data: size of the axis `data`; -1 for all devices that `fsdp` leaves.
+    fsdp: size of the axis `fsdp`.
+    devices: all by default.
+
+  Returns:
+    The mesh.
+
+  Raises:
+    UserError: the axes do not multiply to the number of devices.
+  """
+  devices = jax.devices() if devices is None else devices
+  if data == -1 and fsdp > 0:
+    data = len(devices) // fsdp
+  if data < 1 or fsdp < 1 or data * fsdp != len(devices):
+    raise UserError(
+      f"config.mesh: data={data} x fsdp={fsdp} is not the number of devices, "
+      f"{len(devices)}; data=-1 takes what fsdp leaves"
+    )
+  return jax.make_mesh(
+    (data, fsdp),
+    ("data", "fsdp"),
+    axis_types=(AxisType.Auto,) * 2,
+    devices=devices,
+  )
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+  """The leading axis over all devices."""
+  return NamedSharding(mesh, P(("data", "fsdp")))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+  """The same on every device."""
+  return NamedSharding(mesh, P())
+
+
+def state_shardings(mesh: Mesh, tree: Any) -> Any:
+  """For each array of `tree` its largest axis that divides, over `fsdp`.
+
+  Args:
+    mesh: the mesh.
+    tree: arrays or their shapes (`jax.eval_shape`).
+
+  Returns:
+    A tree of shardings; small arrays are replicated.
+  """
+  fsdp = mesh.shape["fsdp"]
+
+  def sharding(leaf):
+    spec = [None] * len(leaf.shape)
+    axes = [i for i, n in enumerate(leaf.shape) if n % fsdp == 0]
+    if fsdp > 1 and axes and math.prod(leaf.shape) >= MIN_FSDP_SIZE:
+      spec[max(axes, key=lambda i: leaf.shape[i])] = "fsdp"
+    return NamedSharding(mesh, P(*spec))
+
+  return jax.tree.map(sharding, tree)
+
+
+def global_batch(mesh: Mesh, batch: Batch) -> Batch:
+  """The batch of all processes, from each process's slab."""
+  sharding = batch_sharding(mesh)
+  return jax.tree.map(
+    lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)),
+    batch,
+  )
+
+
+def is_main() -> bool:
+  """Whether this is process 0, the only one that writes files and prints."""
+  return jax.process_index() == 0
+
+
+def agree(number: Number) -> Number:
+  """Process 0's number (32 bits of it), of the same type, on all processes."""
+  if jax.process_count() == 1:
+    return number
+  shared = multihost_utils.broadcast_one_to_all(np.asarray(number))
+  return type(number)(shared)
+
+
+def barrier(name: str) -> None:
+  """Waits until every process has reached the barrier of this name."""
+  if jax.process_count() > 1:
+    multihost_utils.sync_global_devices(name)
+
+
+def whole_batch(size: int, mesh: Mesh) -> int:
+  """`size`, rounded up to divide over the devices."""
+  return -(-size // mesh.size) * mesh.size
+
+
+def in_batches(
+  function: Callable[[Any, Any, Array], Any],
+  load: Callable[[], tuple[Any, Any]],
+  batch_size: int,
+  mesh: Mesh,
+) -> Callable[[Array], Any]:
+  """Images of any number -> function(module, params, images).
+
+  Args:
+    function: of a network and a batch of images; returns a tree of arrays with
+      a leading axis for the images.
+    load: () -> (network, its parameters); called when they are needed.
+    batch_size: images at a time, rounded up to divide over the devices.
+    mesh: a batch is split over all its devices; results are on all of them.
+
+  Returns:
+    The function; it compiles for one size.
+  """
+  size = whole_batch(batch_size, mesh)
+  over_devices = batch_sharding(mesh)
+
+  def spread(module, params, images):
+    images = jax.lax.with_sharding_constraint(images, over_devices)
+    return function(module, params, images)
+
+  run = jax.jit(spread, static_argnums=0, out_shardings=replicated(mesh))
+
+  def batches(images):
+    module, params = load()
+    parts = []
+    for start in range(0, len(images), size):
+      part = images[start : start + size]
+      count = len(part)
+      # The last batch repeats its last image.
+      padding = [(0, size - count)] + [(0, 0)] * (part.ndim - 1)
+      pad = np if isinstance(part, np.ndarray) else jnp
+      result = run(module, params, pad.pad(part, padding, mode="edge"))
+      parts.append(jax.tree.map(lambda x, n=count: x[:n], result))
+    return jax.tree.map(lambda *x: jnp.concatenate(x), *parts)
+
+  return batches

@@ -1,0 +1,74 @@
+"""The weights that a new run starts from."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from lowdiff_jax.models.weights import (
+  edm_layout,
+  lightningdit_layout,
+  state_dict,
+)
+from lowdiff_jax.train.checkpoint import Checkpoints
+from lowdiff_jax.types import UserError
+
+
+def initial_params(config: ConfigDict, fresh: dict[str, Any]) -> dict[str, Any]:
+  """What `config.model.init_from` names, in place of `fresh`.
+
+  Args:
+    config: the config.
+    fresh: freshly initialised, on their shardings.
+
+  Returns:
+    For a file, `fresh` with the published weights in the backbone; for the
+    folder of a run, the averaged weights of its newest checkpoint.
+
+  Raises:
+    UserError: what is there is not of this network.
+  """
+  path = Path(config.model.init_from).expanduser()
+  if path.is_dir():
+    return _of_run(path, fresh)
+  if not path.exists():
+    raise UserError(
+      f"config.model.init_from: there is no {path}; name the folder of a run "
+      "or a file of published weights"
+    )
+  params = _published(config, path, jax.device_get(fresh))
+  return jax.device_put(params, jax.tree.map(lambda leaf: leaf.sharding, fresh))
+
+
+def _of_run(workdir, fresh):
+  checkpoints = Checkpoints(
+    workdir / "checkpoints", create=False, option="--config.model.init_from"
+  )
+  params = checkpoints.restore_ema(fresh)
+  checkpoints.close()
+  return params
+
+
+def _published(config, path, params):
+  """`params` with the backbone's from the file."""
+  if not config.model.shared:
+    raise UserError(
+      f"config.model.init_from: {path} would be of one network, as published "
+      "weights are; set config.model.shared to True, or take a run's folder"
+    )
+  state = state_dict.read_state(path)
+  if config.model.backbone == "dit":
+    side = config.stages.resolutions[-1]
+    loaded = lightningdit_layout.dit_params(state, side)
+    ours, theirs = map(state_dict.names, (params["backbone"], loaded))
+    if lacking := ours - theirs:
+      raise UserError(
+        f"config.model.init_from: {path} lacks the parameter {min(lacking)}"
+      )
+  else:
+    loaded = edm_layout.unet_params(state)
+    # Without augmentation its labels are zero, and what maps them of no effect.
+    if "map_augment" not in params["backbone"]["mapping"]:
+      loaded["mapping"].pop("map_augment", None)
+  return state_dict.overlay(params, {"backbone": loaded})

@@ -1,0 +1,197 @@
+"""From a config to latents: the autoencoder, their data set, the codec."""
+
+import functools
+from pathlib import Path
+
+import jax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from lowdiff_jax import distributed
+from lowdiff_jax.data import codec, source
+from lowdiff_jax.data.datasets.tfds_set import data_folder
+from lowdiff_jax.data.latents import reader
+from lowdiff_jax.data.latents.reader import LatentInfo
+from lowdiff_jax.data.latents.writer import write_latents
+from lowdiff_jax.experiment.load_autoencoder import (
+  load_autoencoder,
+  make_autoencoder,
+)
+from lowdiff_jax.models.weights import state_dict
+from lowdiff_jax.types import Codec, ImageSource, ImageSpec, UserError
+
+# What training must know to be right; the rest says where latents came from.
+MATTERS = ("autoencoder", "resolution", "pyramid")
+
+
+def open_latents(
+  config: ConfigDict,
+) -> tuple[ImageSource, ImageSource, LatentInfo]:
+  """The latents to train on and those held out, encoded if they are not yet.
+
+  Args:
+    config: the config.
+
+  Returns:
+    Both splits, and how they were made.
+
+  Raises:
+    UserError: there is nothing to encode, or the latents are not of this
+      config's autoencoder, resolution or pyramid.
+  """
+  folder = latents_folder(config)
+  missing = not (folder / reader.MANIFEST).is_file()
+  distributed.barrier("latents")  # Before any of them can change the answer.
+  if missing:
+    encode(config)
+  train, test, info = reader.open_latents(folder)
+  wanted = _provenance(config, load_autoencoder(config).sha256)
+  for name in MATTERS:
+    if info.provenance[name] != wanted[name]:
+      raise UserError(
+        f"the latents in {folder} are of {name} = {info.provenance[name]}, and "
+        f"the config says {wanted[name]}: set --config.latents.dir to others, "
+        "or to an empty folder to encode anew"
+      )
+  if config.latents.statistics:
+    info = info._replace(**_read_statistics(config))
+  return train, test, info
+
+
+def encode(config: ConfigDict) -> Path:
+  """Encodes the images of the config; goes on where it was interrupted.
+
+  Args:
+    config: the config.
+
+  Returns:
+    The folder of the latents.
+
+  Raises:
+    UserError: images or weights are missing, or the folder holds other latents.
+  """
+  folder = latents_folder(config)
+  section = config.latents
+  try:
+    images = open_pictures(config)
+  except UserError as error:
+    raise UserError(f"no latents in {folder}, and no images: {error}") from None
+  loaded = load_autoencoder(config)
+  # Each process encodes shards of its own.
+  mesh = distributed.make_mesh(devices=jax.local_devices())
+  encoder = codec.make_encoder(
+    loaded.module,
+    loaded.params,
+    posterior=section.posterior,
+    seed=config.seed,
+    resolutions=_resolutions(config),
+    mesh=mesh,
+  )
+  write_latents(
+    dict(zip(("train", "test"), images, strict=True)),
+    encoder,
+    folder,
+    provenance=_provenance(config, loaded.sha256),
+    flip=section.flip,
+    shard_images=section.shard_images,
+    batch_size=distributed.whole_batch(config.autoencoder.batch_size, mesh),
+    process_index=jax.process_index(),
+    process_count=jax.process_count(),
+    barrier=functools.partial(distributed.barrier, "latents"),
+  )
+  return folder
+
+
+def open_pictures(config: ConfigDict) -> tuple[ImageSource, ImageSource]:
+  """The pictures that are encoded, those to train on and those held out."""
+  return source.open_splits(
+    config.data.source,
+    resolution=picture_side(config),
+    crop=config.data.crop,
+    data_dir=config.data.dir,
+    hold_out=config.data.hold_out,
+  )
+
+
+def latents_folder(config: ConfigDict) -> Path:
+  """config.latents.dir, or a folder beside TFDS's sets."""
+  if config.latents.dir:
+    return Path(config.latents.dir).expanduser()
+  name = config.data.source.rstrip("/").replace(":", "/").split("/")[-1]
+  name = f"{name}_{picture_side(config)}_{config.autoencoder.kind}"
+  return data_folder(config.data.dir) / "latents" / name
+
+
+def picture_side(config: ConfigDict) -> int:
+  """Of the pictures that are encoded, in pixels."""
+  return config.stages.resolutions[-1] * make_autoencoder(config).factor
+
+
+def make_codec(
+  config: ConfigDict, spec: ImageSpec, info: LatentInfo | None, mesh: Mesh
+) -> Codec:
+  """The codec of the config's images.
+
+  Args:
+    config: the config.
+    spec: of the images.
+    info: how they were encoded, if they are latents.
+    mesh: of the devices.
+
+  Returns:
+    The codec. It needs the autoencoder's weights when it encodes or decodes,
+    and not before.
+  """
+  if config.data.space == "pixels":
+    return codec.pixels(spec.channels)
+
+  def load():
+    loaded = load_autoencoder(config)
+    ours, theirs = loaded.sha256, info.provenance["autoencoder"]
+    if ours != theirs:
+      raise UserError(
+        f"config.autoencoder.weights: {config.autoencoder.weights} is not what "
+        f"these latents were made with: sha256 {ours}, expected {theirs}"
+      )
+    return loaded.module, loaded.params
+
+  return codec.latents(
+    load,
+    info.mean,
+    info.std,
+    factor=make_autoencoder(config).factor,
+    batch_size=config.autoencoder.batch_size,
+    mesh=mesh,
+  )
+
+
+def _read_statistics(config):
+  """mean and std [C] of a published file, there of any shape."""
+  path = Path(config.latents.statistics).expanduser()
+  state = state_dict.read_state(path)
+  if not {"mean", "std"} <= state.keys():
+    raise UserError(f"config.latents.statistics: {path} has no mean and std")
+  return {name: state[name].reshape(-1) for name in ("mean", "std")}
+
+
+def _resolutions(config):
+  """How many latents are made of a picture."""
+  reencode = config.latents.pyramid == "reencode"
+  return len(config.stages.resolutions) if reencode else 1
+
+
+def _provenance(config, sha256):
+  """All that a latent depends on."""
+  return {
+    "source": config.data.source,
+    "crop": config.data.crop,
+    "hold_out": config.data.hold_out,
+    "resolution": picture_side(config),
+    "autoencoder": sha256,
+    "kind": config.autoencoder.kind,
+    "pyramid": config.latents.pyramid,
+    "resolutions": _resolutions(config),
+    "posterior": config.latents.posterior,
+    "flip": config.latents.flip,
+    "seed": config.seed,
+  }

@@ -1,0 +1,89 @@
+"""From a config to the autoencoder and its weights."""
+
+import functools
+import hashlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from lowdiff_jax.distributed import is_main
+from lowdiff_jax.models.autoencoders import kl, taef2
+from lowdiff_jax.models.weights import state_dict
+from lowdiff_jax.models.weights.autoencoder_layouts import (
+  autoencoder_params,
+  taef2_params,
+)
+from lowdiff_jax.types import Autoencoder, UserError
+
+# As `kl.weights`: not trained at all.
+RANDOM = "random"
+
+
+class Loaded(NamedTuple):
+  """An autoencoder, its parameters, and the sha256 of its file."""
+
+  module: Autoencoder
+  params: Any
+  sha256: str
+
+
+def make_autoencoder(config: ConfigDict) -> Autoencoder:
+  """The Flax module that config.autoencoder describes."""
+  section = config.autoencoder
+  if section.kind == "taef2":
+    return taef2.TAEF2()
+  return kl.KLAutoencoder(
+    channels=section.channels,
+    channel_mult=section.channel_mult,
+    num_blocks=section.num_blocks,
+    attn_resolutions=section.attn_resolutions,
+    latent_channels=section.latent_channels,
+    resolution=section.resolution,
+    dtype=jnp.dtype(section.dtype),
+  )
+
+
+def load_autoencoder(config: ConfigDict) -> Loaded:
+  """The autoencoder with the weights of config.autoencoder.weights.
+
+  Args:
+    config: the config.
+
+  Returns:
+    All of it.
+
+  Raises:
+    UserError: there is no such file, or it is of another network.
+  """
+  section = config.autoencoder
+  path = Path(section.weights).expanduser()
+  if section.weights != RANDOM and not path.exists():
+    raise UserError(
+      f"config.autoencoder.weights: there is no {path}; get it from where the "
+      "README says"
+    )
+  return _load(make_autoencoder(config), section.kind, section.weights)
+
+
+@functools.lru_cache(maxsize=1)
+def _load(module, kind, weights):
+  picture = jnp.zeros((1, 8 * module.factor, 8 * module.factor, 3))
+  init = functools.partial(module.init, jax.random.key(0), picture)
+  if weights == RANDOM:
+    params = jax.jit(init)()["params"]
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(jax.device_get(params)):
+      digest.update(leaf.tobytes())
+    return Loaded(module, params, digest.hexdigest())
+  path = Path(weights).expanduser()
+  translate = {"ldm": autoencoder_params, "taef2": taef2_params}[kind]
+  params = state_dict.exactly(
+    jax.eval_shape(init)["params"], translate(state_dict.read_state(path))
+  )
+  sha256 = state_dict.file_hash(path)
+  if is_main():
+    print(f"autoencoder {path}, sha256 {sha256}")
+  return Loaded(module, jax.tree.map(jnp.asarray, params), sha256)

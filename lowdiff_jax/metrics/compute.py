@@ -1,0 +1,144 @@
+"""Figures of collected features, and the evaluators that bring them about."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from lowdiff_jax.distributed import in_batches, is_main
+from lowdiff_jax.metrics import inception as network
+from lowdiff_jax.metrics.features import Collected, Extract, collect
+from lowdiff_jax.metrics.frechet import frechet_distance, statistics
+from lowdiff_jax.metrics.inception_score import inception_score
+from lowdiff_jax.metrics.inception_weights import Inception
+from lowdiff_jax.metrics.kernel_distance import kernel_distance
+from lowdiff_jax.metrics.precision_recall import precision_recall
+from lowdiff_jax.metrics.reference import Reference
+from lowdiff_jax.types import Evaluator, Pictures, Score
+
+# Collected features -> figures by name.
+Measure = Callable[[Collected], dict[str, float]]
+
+
+def make_evaluator(
+  extract: Extract,
+  measure: Measure,
+  *,
+  held_out: dict[str, float],
+  protocol: dict[str, Any],
+  shape: tuple[int, int, int] | None = None,
+) -> Evaluator:
+  """An evaluator from its two halves.
+
+  Args:
+    extract: pictures -> features.
+    measure: features -> figures.
+    held_out: the figures of real pictures that were not trained on.
+    protocol: what both depend on.
+    shape: of a picture [H,W,C], if others would be a mistake.
+
+  Returns:
+    The evaluator.
+  """
+
+  def score(
+    pictures: Pictures, folder: Path | None = None, settings: Any = None
+  ) -> Score:
+    collected = collect(pictures, extract, folder, settings)
+    if not is_main():
+      return Score({}, {})
+    made = {
+      "pictures_sha256": collected.sha256(),
+      "images_per_second_with_features": round(
+        collected.images_per_second(), 2
+      ),
+    }
+    return Score(measure(collected), made)
+
+  return Evaluator(score, held_out, protocol, shape)
+
+
+def inception_extract(
+  inception: Inception, batch_size: int, mesh: Mesh
+) -> Extract:
+  """Pictures of one channel or three -> the outputs of the network.
+
+  Args:
+    inception: the network with its weights.
+    batch_size: pictures at a time.
+    mesh: they are split over all its devices.
+
+  Returns:
+    The function.
+  """
+
+  def outputs(module, params, images):
+    return module.apply({"params": params}, images)
+
+  params = jax.tree.map(jnp.asarray, inception.params)
+  run = in_batches(
+    outputs, lambda: (inception.module, params), batch_size, mesh
+  )
+
+  def extract(images):
+    if images.shape[-1] == 1:
+      images = np.broadcast_to(images, (*images.shape[:-1], 3))
+    return jax.tree.map(np.asarray, run(np.ascontiguousarray(images)))
+
+  return extract
+
+
+def inception_protocol(inception: Inception) -> dict[str, Any]:
+  """All that the features depend on besides the pictures."""
+  source, module = Path(network.__file__).read_bytes(), inception.module
+  return {
+    "network": "Inception v3 of 2015-12-05, TensorFlow 1's bilinear resizing",
+    "network_sha256": inception.sha256,
+    "features": inception.pool,
+    **({} if module.side == network.SIDE else {"side": module.side}),
+    "network_code_sha256": hashlib.sha256(source).hexdigest(),
+  }
+
+
+def inception_figures(
+  inception: Inception, reference: Reference, collected: Collected
+) -> dict[str, float]:
+  """What the features and the reference suffice for.
+
+  Args:
+    inception: the network; the Frechet distance is FID by its definition
+      alone, otherwise figures say in their names how they differ.
+    reference: statistics of real pictures.
+    collected: outputs of the network.
+
+  Returns:
+    fid, sfid (that of the spatial features), kid, precision, recall,
+    inception_score and its standard deviation over the splits.
+  """
+
+  def distance(name, to):
+    ours = statistics(chunk[name] for chunk in collected.chunks())
+    return frechet_distance(to, ours)
+
+  pool, suffix = inception.pool, inception.suffix()
+  name = f"frechet_distance{suffix}" if suffix else "fid"
+  values = {name: distance(pool, reference.pool)}
+  outputs = inception.module.outputs
+  if reference.spatial is not None and "spatial" in outputs:
+    values["sfid"] = distance("spatial", reference.spatial)
+  if reference.features is not None:
+    ours = collected.column(pool)
+    shares = precision_recall(ours, reference.features)
+    values[f"kid{suffix}"] = kernel_distance(ours, reference.features)
+    values[f"precision{suffix}"] = shares.precision
+    values[f"recall{suffix}"] = shares.recall
+  if "logits_unbiased" in outputs:
+    names = f"inception_score{suffix}", f"inception_score_std{suffix}"
+    score = inception_score(collected.column("logits_unbiased"))
+    values.update(zip(names, score, strict=True))
+  return values

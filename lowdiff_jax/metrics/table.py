@@ -1,0 +1,136 @@
+"""Tables of scores: of one set of pictures, of several, of several runs.
+
+  python -m lowdiff_jax.metrics.table RUN_OR_FILE ...
+
+prints a row for each file in RUN/scores, and what makes two rows incomparable.
+"""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lowdiff_jax.types import UserError
+
+# Of which more is better; less is better of all others.
+_HIGHER = ("inception_score", "precision", "recall", "label_agreement")
+# Rows that differ in one of these do not compare.
+_MUST_AGREE = ("images", "network_sha256", "features", "reference", "rounding")
+
+Record = Mapping[str, Any]
+
+
+def distance_of(figures: Mapping[str, float]) -> str:
+  """The name of the Frechet distance among the figures of a score."""
+  names = ("fid", "frechet_distance")
+  return next(name for name in figures if name.startswith(names))
+
+
+def of_one(record: Record) -> str:
+  """The figures of a set of pictures beside those of held-out real ones."""
+  held_out = record["held_out"]
+  lines = [f"{'':24}{'generated':>12}" + (f"{'held out':>12}" * bool(held_out))]
+  for name, value in record["generated"].items():
+    other = f"{held_out[name]:12.4g}" if name in held_out else ""
+    lines.append(f"{name:24}{value:12.4g}{other}")
+  return "\n".join(lines)
+
+
+def summary(records: Mapping[Path, Record]) -> dict[str, Any]:
+  """Of sets that differ in their seeds alone: mean, spread and best."""
+  names = next(iter(records.values()))["generated"]
+  columns = {
+    name: np.array([record["generated"][name] for record in records.values()])
+    for name in names
+  }
+  return {
+    "ranges": [record["protocol"]["indices"] for record in records.values()],
+    "files": [path.name for path in records],
+    "mean": {name: float(x.mean()) for name, x in columns.items()},
+    "std": {name: float(x.std(ddof=1)) for name, x in columns.items()},
+    f"best_of_{len(records)}": {
+      name: float(x.max() if name.startswith(_HIGHER) else x.min())
+      for name, x in columns.items()
+    },
+  }
+
+
+def of_summary(record: Record) -> str:
+  """The table of a `summary`."""
+  best = next(name for name in record if name.startswith("best_of_"))
+  columns = ("mean", "std", best)
+  lines = [f"{'':24}" + "".join(f"{column:>12}" for column in columns)]
+  for name in record["mean"]:
+    values = (f"{record[column][name]:12.4g}" for column in columns)
+    lines.append(f"{name:24}" + "".join(values))
+  return "\n".join(lines)
+
+
+def of_several(records: Mapping[str, Record]) -> str:
+  """A row for each, and a line for each reason not to compare them."""
+  names = list(
+    dict.fromkeys(n for r in records.values() for n in r["generated"])
+  )
+  width = max(map(len, records))
+  head = ("images", "NFE", *names)
+  lines = [f"{'':{width}}" + "".join(f"{n:>{_wide(n)}}" for n in head)]
+  for label, record in records.items():
+    protocol = record["protocol"]
+    evaluations = [str(s["nfe"]) for s in protocol.get("sampling", [])]
+    cells = [str(protocol["images"]), "+".join(evaluations) or "-"]
+    for name in names:
+      value = record["generated"].get(name)
+      cells.append("-" if value is None else f"{value:.4g}")
+    row = (f"{c:>{_wide(n)}}" for n, c in zip(head, cells, strict=True))
+    lines.append(f"{label:{width}}" + "".join(row))
+  for name in _MUST_AGREE:
+    values = [_brief(r["protocol"].get(name)) for r in records.values()]
+    if len(set(values)) > 1:
+      lines.append(
+        f"not comparable: {name} is {' or '.join(sorted(set(values)))}"
+      )
+  return "\n".join(lines)
+
+
+def _wide(name):
+  return max(len(name), 8) + 2
+
+
+def _brief(value):
+  """A protocol's value in a few characters; a reference by its sum."""
+  if isinstance(value, dict):
+    value = value.get("sha256", json.dumps(value, sort_keys=True))
+  text = str(value)
+  return text if len(text) <= 40 else f"{text[:12]}..."
+
+
+def read(paths: Sequence[str]) -> dict[str, Record]:
+  """The records of files, and of all in a run's folder, by their paths.
+
+  Raises:
+    UserError: a path with no score.
+  """
+  records = {}
+  for path in map(Path, paths):
+    files = sorted(path.glob("scores/*.json")) if path.is_dir() else [path]
+    for file in files:
+      try:
+        record = json.loads(file.read_text())
+      except (OSError, ValueError) as error:
+        raise UserError(f"{file} cannot be read: {error}") from error
+      if "generated" in record:  # A summary has none.
+        records[str(file)] = record
+  if not records:
+    raise UserError(f"no score in {', '.join(paths) or 'nothing'}")
+  return records
+
+
+if __name__ == "__main__":
+  try:
+    print(of_several(read(sys.argv[1:])))
+  except UserError as error:
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(2)

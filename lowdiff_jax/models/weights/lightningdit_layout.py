@@ -1,0 +1,114 @@
+"""Published weights of LightningDiT: by their names into our stacked tree."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from lowdiff_jax.models import position
+from lowdiff_jax.types import UserError
+
+# Parts of published names that are called otherwise here.
+_OURS = {
+  "adaLN_modulation.1": "adaLN",
+  "t_embedder.mlp.0": "t_embedder.mlp_0",
+  "t_embedder.mlp.2": "t_embedder.mlp_2",
+  "x_embedder.proj": "x_embedder",
+  "y_embedder.embedding_table.weight": "y_embedder.embedding",
+}
+
+
+def dit_params(
+  state: Mapping[str, np.ndarray], input_size: int
+) -> dict[str, Any]:
+  """The parameters of `dit.LightningDiT` from LightningDiT's state dict.
+
+  Matrices [out, in] become [in, out], and "blocks.3.attn.qkv.weight" becomes
+  row 3 of blocks/attn/qkv/kernel. The tables of positions that the state dict
+  stores as well have to be those of this network.
+
+  Args:
+    state: published name -> array.
+    input_size: side of the largest grid, in tokens.
+
+  Returns:
+    The tree.
+
+  Raises:
+    UserError: the positions are others, or a block lacks a parameter.
+  """
+  tables = _check_tables(state, input_size)
+  params: dict[str, Any] = {}
+  stacks: dict[str, dict[int, np.ndarray]] = {}
+  for name, array in state.items():
+    in_block = re.fullmatch(r"blocks\.(\d+)\.(.+)", name)
+    if in_block:
+      stacks.setdefault(in_block[2], {})[int(in_block[1])] = array
+    elif name not in tables:
+      _place(params, *_translate(name, array))
+  depth = 1 + max((max(stack) for stack in stacks.values()), default=-1)
+  for name, stack in stacks.items():
+    paths, rows = zip(
+      *(_translate(name, _row(stack, i, name)) for i in range(depth)),
+      strict=True,
+    )
+    _place(params, ["blocks", *paths[0]], np.stack(rows))
+  return params
+
+
+def _row(stack, index, name):
+  """A block's array, which has to be there and like those of the others."""
+  name = f"parameter blocks.{index}.{name}"
+  if index not in stack:
+    raise UserError(f"the file lacks the {name}")
+  shape, usual = stack[index].shape, stack[min(stack)].shape
+  if shape != usual:
+    raise UserError(f"{name} is {shape} in the file, and {usual} elsewhere")
+  return stack[index]
+
+
+def _translate(name, array):
+  """The path in our tree, and the array in our layout."""
+  for theirs, ours in _OURS.items():
+    name = name.replace(theirs, ours)
+  *modules, leaf = name.split(".")
+  if leaf == "weight":
+    leaf = "scale" if array.ndim == 1 else "kernel"
+    array = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T
+  return [*modules, leaf], array.astype(np.float32)
+
+
+def _place(params, path, array):
+  *modules, leaf = path
+  for module in modules:
+    params = params.setdefault(module, {})
+  params[leaf] = array
+
+
+def _check_tables(state, input_size):
+  """The names of the tables of positions, none of which differs from ours."""
+  positions = np.arange(input_size)
+
+  def rotary(features):
+    tables = position.rotary_table(positions, features)
+    return [np.repeat(table[:, 0], 2, axis=1) for table in tables]
+
+  tables = {
+    "pos_embed": lambda features: position.sincos_table(positions, features)[
+      None
+    ],
+    "feat_rope.freqs_cos": lambda features: rotary(features)[0],
+    "feat_rope.freqs_sin": lambda features: rotary(features)[1],
+  }
+  for name in tables.keys() & state.keys():
+    theirs = state[name]
+    ours = tables[name](theirs.shape[-1])
+    # A moving average of a constant drifts by its rounding errors.
+    if theirs.shape != ours.shape or not np.allclose(theirs, ours, atol=0.01):
+      raise UserError(
+        f"{name} {theirs.shape} of the file is not that of a grid of "
+        f"{input_size}x{input_size} tokens: its network is for another input "
+        "or patch size"
+      )
+  return tables

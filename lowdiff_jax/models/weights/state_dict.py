@@ -1,0 +1,170 @@
+"""Published state dicts: reads their files, places their arrays in trees."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from lowdiff_jax.models.weights.pickled import read_pickle
+from lowdiff_jax.models.weights.torch_file import read_torch
+from lowdiff_jax.types import UserError
+
+_TORCH = (".pt", ".pth", ".ckpt")
+
+
+def read_state(path: Path) -> dict[str, np.ndarray]:
+  """The arrays of a published state dict, by their published names.
+
+  Args:
+    path: of a .safetensors or .npz file, of PyTorch's .pt, .pth or .ckpt, or of
+      EDM's .pkl; in an .npz names may begin with "params/", and then whatever
+      else it holds is left out. Or of a folder with *encoder.safetensors and
+      *decoder.safetensors, whose names get "encoder." and "decoder." in front.
+
+  Returns:
+    Name -> array; bfloat16 stays that, as JAX has it.
+
+  Raises:
+    UserError: the file is missing, unreadable or of another kind.
+  """
+  if path.is_dir():
+    return {
+      f"{name}.{inner}": array
+      for name, part in _halves(path).items()
+      for inner, array in read_state(part).items()
+    }
+  if path.suffix == ".pkl":
+    return read_pickle(path)
+  if path.suffix in _TORCH:
+    return read_torch(path)
+  try:
+    if path.suffix == ".safetensors":
+      return load_file(path)
+    if path.suffix == ".npz":
+      with np.load(path, allow_pickle=False) as file:
+        marked = [name for name in file.files if name.startswith("params/")]
+        names = marked or file.files
+        return {name.removeprefix("params/"): file[name] for name in names}
+  except (OSError, ValueError, SafetensorError) as error:
+    raise UserError(f"{path} cannot be read: {error}") from error
+  kinds = ", ".join((".safetensors", ".npz", ".pkl", *_TORCH))
+  raise UserError(f"{path}: expected {kinds} or a folder")
+
+
+def file_hash(path: Path) -> str:
+  """SHA-256 of what `read_state` reads, in hex: which weights these are.
+
+  Args:
+    path: of a file; or of a folder, whose encoder's bytes are followed by its
+      decoder's.
+
+  Returns:
+    64 digits.
+
+  Raises:
+    UserError: it cannot be read.
+  """
+  digest = hashlib.sha256()
+  for part in _halves(path).values() if path.is_dir() else [path]:
+    try:
+      with part.open("rb") as file:
+        hashlib.file_digest(file, lambda: digest)
+    except OSError as error:
+      raise UserError(f"{part} cannot be read: {error}") from error
+  return digest.hexdigest()
+
+
+def _halves(folder):
+  """The two files of an autoencoder that is published as such."""
+  halves = {}
+  for name in ("encoder", "decoder"):
+    found = sorted(folder.glob(f"*{name}.safetensors"))
+    if len(found) != 1:
+      raise UserError(
+        f"{folder} must hold one *{name}.safetensors; it holds {len(found)}"
+      )
+    halves[name] = found[0]
+  return halves
+
+
+def overlay(params: dict[str, Any], loaded: dict[str, Any]) -> dict[str, Any]:
+  """Puts loaded parameters into a network that may have more.
+
+  What the network has beside them keeps its value; so do the trailing input
+  channels of a kernel that takes a condition as well, which start at zero.
+
+  Args:
+    params: a freshly initialised tree.
+    loaded: a tree whose every leaf has its place in `params`.
+
+  Returns:
+    The tree of `params`.
+
+  Raises:
+    UserError: a parameter that has no place, or another shape.
+  """
+  leaves = dict(jax.tree_util.tree_leaves_with_path(loaded))
+  known = dict(jax.tree_util.tree_leaves_with_path(params))
+  for path in leaves.keys() - known.keys():
+    raise UserError(f"this network has no parameter {_name(path)}")
+
+  def place(path, ours):
+    theirs = leaves.get(path)
+    if theirs is None:
+      return ours
+    grown = list(ours.shape)
+    if len(grown) == 4 and theirs.ndim == 4:
+      grown[2] = min(grown[2], theirs.shape[2])
+    if tuple(grown) != theirs.shape:
+      raise UserError(
+        f"parameter {_name(path)} is {theirs.shape} in the file and "
+        f"{ours.shape} in this network"
+      )
+    if theirs.shape == ours.shape:
+      return theirs
+    return np.concatenate([theirs, ours[:, :, grown[2] :]], axis=2)
+
+  return jax.tree_util.tree_map_with_path(place, params)
+
+
+def exactly(shapes: Any, loaded: dict[str, Any]) -> dict[str, Any]:
+  """`loaded`, once nothing is known to be missing, foreign or misshapen.
+
+  Args:
+    shapes: of the network's parameters (`jax.eval_shape`).
+    loaded: what should be all of them.
+
+  Returns:
+    The tree of `shapes`.
+
+  Raises:
+    UserError: a parameter that is lacking, that has no place, or another shape.
+  """
+  unknown = jax.tree.map(lambda s: np.full(s.shape, np.nan, s.dtype), shapes)
+  params = overlay(unknown, loaded)
+  for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+    if np.isnan(leaf).any():
+      raise UserError(f"the file lacks (part of) the parameter {_name(path)}")
+  return params
+
+
+def count(params: dict[str, Any]) -> int:
+  """Trainable numbers: all but the fixed frequencies of a Fourier embedding."""
+  leaves = jax.tree_util.tree_leaves_with_path(params)
+  return sum(
+    int(np.prod(x.shape)) for path, x in leaves if path[-1].key != "freqs"
+  )
+
+
+def names(params: dict[str, Any]) -> set[str]:
+  """Of all parameters in a tree, as "blocks/attn/qkv/kernel"."""
+  leaves = jax.tree_util.tree_leaves_with_path(params)
+  return {_name(path) for path, _ in leaves}
+
+
+def _name(path):
+  return jax.tree_util.keystr(path, simple=True, separator="/")

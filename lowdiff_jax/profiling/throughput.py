@@ -1,0 +1,254 @@
+"""Images per second of several samplers, measured side by side."""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import monitoring
+
+from lowdiff_jax.diffusion.cascade import Stage, evaluations
+from lowdiff_jax.generate.generator import Generate
+from lowdiff_jax.profiling import flops
+from lowdiff_jax.types import Array, Batch, Condition, Denoiser
+
+
+class Candidate(NamedTuple):
+  """One way to generate images.
+
+  Attributes:
+    name: for the table.
+    stages: what it runs.
+    generate: see `generator.make_generate`.
+    bind: params -> denoiser.
+    params: of the denoiser.
+    decode: of the codec.
+  """
+
+  name: str
+  stages: Sequence[Stage]
+  generate: Generate
+  bind: Callable[[Any], Denoiser]
+  params: Any
+  decode: Callable[[Array], Array]
+
+
+def benchmark(
+  candidates: Sequence[Candidate],
+  *,
+  batch_size: int,
+  repeats: int,
+  channels: int,
+  peak: float,
+) -> list[dict[str, Any]]:
+  """Times the candidates in turn, so that a drifting machine hits all alike.
+
+  Args:
+    candidates: the first one is the cascade; ratios are its speed over theirs.
+    batch_size: images in a batch.
+    repeats: timed runs of each, after one that is not counted.
+    channels: of the images.
+    peak: FLOP/s of the devices at their best.
+
+  Returns:
+    One row for each candidate: images/s (median), with decoding and without,
+    NFE and FLOPs per resolution, the part of `peak` that these make up while
+    sampling, compile seconds, bytes of the compiled program.
+  """
+  rows, calls = [], []
+  for candidate in candidates:
+    args = (
+      candidate.params,
+      0,
+      np.arange(batch_size),
+      np.zeros(batch_size, np.int32),
+      None,  # Said, so that scoring calls the same program.
+    )
+    program, compile_row = _compile(candidate.generate, args)
+    calls.append((candidate.decode, program, args))
+    cost = _cost(candidate, channels)
+    rows.append({"name": candidate.name, **cost, **compile_row})
+  seconds = [[] for _ in calls]
+  for repeat in range(repeats + 1):
+    for times, (decode, program, args) in zip(seconds, calls, strict=True):
+      since = time.perf_counter()
+      images, _ = jax.block_until_ready(program(*args))
+      sampled = time.perf_counter() - since
+      jax.block_until_ready(decode(images[-1]))
+      if repeat:
+        times.append((time.perf_counter() - since, sampled))
+  for row, times in zip(rows, seconds, strict=True):
+    rates, sampling = (
+      sorted(batch_size / t for t in part) for part in zip(*times, strict=True)
+    )
+    row["images_per_second"] = statistics.median(rates)
+    row["images_per_second_undecoded"] = statistics.median(sampling)
+    row["images_per_second_range"] = [rates[0], rates[-1]]
+  for row in rows:
+    speed = rows[0]["images_per_second"] / row["images_per_second"]
+    row["cascade_speed_ratio"] = speed
+    row["model_flops_utilisation"] = (
+      row["images_per_second_undecoded"] * row["gflop_per_image"] * 1e9 / peak
+    )
+  return rows
+
+
+def _compile(generate, args):
+  """The compiled program, and what compiling took."""
+  hits = []
+
+  def listener(event, **unused):
+    del unused
+    hits.append(event)
+
+  monitoring.register_event_listener(listener)
+  since = time.perf_counter()
+  program = generate.lower(*args).compile()
+  seconds = time.perf_counter() - since
+  monitoring.unregister_event_listener(listener)
+  memory = program.memory_analysis()
+  peak = (
+    memory.temp_size_in_bytes
+    + memory.argument_size_in_bytes
+    + memory.output_size_in_bytes
+  )
+  cached = any(event.endswith("cache_hits") for event in hits)
+  return program, {
+    "compile_seconds": seconds,
+    "compile_from_cache": cached,
+    "peak_memory_bytes": peak,
+    "temporary_memory_bytes": memory.temp_size_in_bytes,
+  }
+
+
+def _cost(candidate, channels):
+  """NFE and FLOPs at each resolution, whose stages are added up."""
+  nfe, evaluation, gflops, before = {}, {}, {}, 0
+  for stage in candidate.stages:
+    side = stage.resolution
+    name, count = f"{side}x{side}", evaluations(stage)
+    evaluation[name] = evaluation_cost(
+      candidate.bind, candidate.params, side, channels, 2 * before == side
+    )
+    nfe[name] = nfe.get(name, 0) + count
+    gflop = 2 * count * evaluation[name] / 1e9
+    gflops[name] = gflops.get(name, 0) + gflop
+    before = side
+  return {
+    "nfe": nfe,
+    "multiply_adds_of_evaluation": evaluation,
+    "gflop_per_image_by_stage": gflops,
+    "gflop_per_image": sum(gflops.values()),
+  }
+
+
+def evaluation_cost(
+  bind: Callable[[Any], Denoiser],
+  params: Any,
+  resolution: int,
+  channels: int,
+  conditioned: bool,
+) -> int:
+  """Multiply-adds of one evaluation of the denoiser on one image.
+
+  Args:
+    bind: params -> denoiser.
+    params: arrays or their shapes.
+    resolution: side of the image in pixels.
+    channels: of the image.
+    conditioned: whether there is a low-resolution image.
+
+  Returns:
+    The number, see `flops.multiply_adds`.
+  """
+
+  def evaluate(params, noisy, sigma, cond):
+    return bind(params)(noisy, sigma, cond)
+
+  args = evaluation_inputs(1, resolution, channels, conditioned)
+  return flops.multiply_adds(evaluate, params, *args)
+
+
+def evaluation_inputs(
+  batch_size: int, resolution: int, channels: int, conditioned: bool
+) -> tuple[Array, Array, Condition]:
+  """What a denoiser is called with, of the right shapes; all zero."""
+  shape = (batch_size, resolution, resolution, channels)
+  low_res = (batch_size, resolution // 2, resolution // 2, channels)
+  cond = Condition(
+    label=jnp.zeros(batch_size, jnp.int32),
+    low_res=jnp.zeros(low_res) if conditioned else None,
+    low_res_sigma=jnp.ones(batch_size) if conditioned else None,
+  )
+  return jnp.zeros(shape), jnp.ones(batch_size), cond
+
+
+def time_training(
+  step: Callable, state: Any, key: Array, batch: Batch, *, repeats: int
+) -> dict[str, Any]:
+  """Times the training step.
+
+  Args:
+    step: jitted; donates the state.
+    state: the train state, which is used up.
+    key: as in training.
+    batch: as in training.
+    repeats: timed steps, after two that are not counted.
+
+  Returns:
+    images/s (median), compile seconds, bytes of the compiled program and, of
+    these, what is not state: the activations, and what kernels need to work.
+  """
+  program, row = _compile(step, (state, key, batch))
+  seconds = []
+  for repeat in range(repeats + 2):
+    since = time.perf_counter()
+    state, metrics = program(state, key, batch)
+    jax.block_until_ready((state, metrics))
+    if repeat > 1:
+      seconds.append(time.perf_counter() - since)
+  rate = len(batch.label) / statistics.median(seconds)
+  return {"images_per_second": rate, **row}
+
+
+def time_decoding(
+  decode: Callable[[Array], Array], images: Array, *, repeats: int
+) -> float:
+  """Images/s of decoding alone (median), after one that is not counted."""
+  seconds = []
+  for _ in range(repeats + 1):
+    since = time.perf_counter()
+    jax.block_until_ready(decode(images))
+    seconds.append(time.perf_counter() - since)
+  return len(images) / statistics.median(seconds[1:])
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+  """The rows as text for a terminal; each score, if any, is a column."""
+  scores = next((row["scores"] for row in rows if row["scores"]), {})
+  header = (
+    f"{'':34}{'images/s':>10}{'cascade is':>12}{'NFE':>8}"
+    f"{'GFLOP/image':>13}{'MFU %':>7}{'MiB':>7}{'compile s':>11}"
+  )
+  lines = [header + "".join(f"{name:>18}" for name in scores)]
+  for row in rows:
+    nfe = "+".join(str(n) for n in row["nfe"].values())
+    cached = "*" if row["compile_from_cache"] else " "
+    line = (
+      f"{row['name']:34}{row['images_per_second']:10.1f}"
+      f"{row['cascade_speed_ratio']:11.2f}x{nfe:>8}"
+      f"{row['gflop_per_image']:13.4f}"
+      f"{100 * row['model_flops_utilisation']:7.2f}"
+      f"{row['peak_memory_bytes'] / 2**20:7.1f}"
+      f"{row['compile_seconds']:10.1f}{cached}"
+    )
+    values = (row["scores"] or dict.fromkeys(scores, "-")).values()
+    lines.append(
+      line + "".join(f"{v:>18}" if v == "-" else f"{v:18.4f}" for v in values)
+    )
+  if any(row["compile_from_cache"] for row in rows):
+    lines.append("* read from the compilation cache")
+  return "\n".join(lines)

@@ -1,0 +1,240 @@
+"""The published networks, weight for weight."""
+
+import json
+import os
+import pickle
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from lowdiff_jax.diffusion import precondition
+from lowdiff_jax.experiment import build_experiment
+from lowdiff_jax.models import unified
+from lowdiff_jax.models.weights import edm_layout, pickled, state_dict
+from lowdiff_jax.parity import verify
+from lowdiff_jax.types import Condition, ImageSpec, UserError
+from tests import tiny
+from tests.command_line import REPOSITORY
+
+GOLDEN = REPOSITORY / "tests" / "golden"
+DDPMPP, NCSNPP = GOLDEN / "edm_ddpmpp.npz", GOLDEN / "edm_ncsnpp.npz"
+LIGHTNINGDIT = GOLDEN / "lightningdit.npz"
+
+
+@pytest.mark.parametrize(
+  "path", [DDPMPP, NCSNPP, LIGHTNINGDIT], ids=lambda path: path.stem
+)
+def test_outputs_are_those_of_the_published_network(path, capsys):
+  assert verify.run(["verify", str(path)]) == 0
+  lines = capsys.readouterr().out.splitlines()
+  outputs = [n for n in np.load(path).files if n.startswith("out/")]
+  assert len(lines) == len(outputs) >= 2
+  assert all(line.startswith("ok ") for line in lines)
+
+
+def rewrite(path, source=DDPMPP, **changes):
+  """A golden file with some arrays changed, or None to drop them."""
+  with np.load(source) as file:
+    arrays = {**{name: file[name] for name in file.files}, **changes}
+  np.savez(path, **{k: v for k, v in arrays.items() if v is not None})
+  return path
+
+
+CONV = "params/model.enc.16x16_block0.conv0.weight"
+
+
+def test_a_wrong_weight_shows(tmp_path, capsys):
+  conv = np.load(DDPMPP)[CONV]
+  path = rewrite(tmp_path / "a.npz", **{CONV: conv * 1.01, "out/heun18": None})
+  assert verify.run(["verify", str(path)]) == 1
+  assert "OFF" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+  ("changes", "said"),
+  [
+    ({CONV: np.zeros((3, 3, 3, 3))}, "in the file and"),
+    ({CONV: None}, "the file lacks (part of) the parameter"),
+    ({"params/model.enc.9x9_extra.weight": np.zeros(3)}, "has no parameter"),
+    ({"config": None}, "has no config"),
+    ({"config": json.dumps({"depth": 3})}, "no known network"),
+    ({"out/heun19": np.zeros(3)}, "has no output 'heun19'"),
+  ],
+)
+def test_wrong_files_are_named(changes, said, tmp_path, capsys):
+  path = rewrite(tmp_path / "a.npz", **changes)
+  assert verify.run(["verify", str(path)]) == 2
+  error = capsys.readouterr().err
+  assert said in error and error.count("\n") == 1
+
+
+def test_unreadable_files(tmp_path):
+  for name in ("a.npz", "a.safetensors"):
+    with pytest.raises(UserError, match="cannot be read"):
+      state_dict.read_state(tmp_path / name)
+    (tmp_path / name).write_bytes(b"?")
+    with pytest.raises(UserError, match="cannot be read"):
+      state_dict.read_state(tmp_path / name)
+  with pytest.raises(UserError, match=r"expected \.safetensors"):
+    state_dict.read_state(tmp_path / "a.bin")
+  np.savez(tmp_path / "pickled.npz", a=np.array([{}], dtype=object))
+  with pytest.raises(UserError, match="cannot be read"):
+    state_dict.read_state(tmp_path / "pickled.npz")
+
+
+def test_safetensors_and_npz_are_the_same(tmp_path):
+  state = state_dict.read_state(DDPMPP)
+  save_file(state, tmp_path / "a.safetensors")
+  again = state_dict.read_state(tmp_path / "a.safetensors")
+  assert state.keys() == again.keys()
+  for name, array in state.items():
+    np.testing.assert_array_equal(array, again[name])
+
+
+VP = {"embedding_type": "positional", "channel_mult_noise": 1}
+VP |= {"encoder_type": "standard", "resample_filter": [1, 1]}
+VE = {"embedding_type": "fourier", "channel_mult_noise": 2}
+VE |= {"encoder_type": "residual", "resample_filter": [1, 3, 3, 1]}
+CIFAR = {"img_resolution": 32, "channel_mult": [2, 2, 2]}
+FFHQ = {"img_resolution": 64, "channel_mult": [1, 2, 2, 2]}
+
+
+@pytest.mark.parametrize(
+  ("kind", "data", "classes", "count"),
+  [
+    (VP, CIFAR, 0, 55_733_891),
+    (VP, CIFAR, 10, 55_735_299),
+    (VE, CIFAR, 0, 56_397_827),
+    (VP, FFHQ, 0, 61_805_571),
+    (VE, FFHQ, 0, 62_761_091),
+  ],
+)
+def test_full_size_parameter_counts(kind, data, classes, count):
+  network = verify.edm_unet(
+    {
+      "img_channels": 3,
+      "model_channels": 128,
+      "num_blocks": 4,
+      "attn_resolutions": [16],
+      "dropout": 0.13,
+      "label_dim": classes,
+      "augment_dim": 9,
+      **kind,
+      **data,
+    }
+  )
+  side = data["img_resolution"]
+  shapes = jax.eval_shape(
+    network.init,
+    jax.random.key(0),
+    jnp.zeros((1, side, side, 3)),
+    jnp.zeros(1),
+    jnp.zeros(1, jnp.int32),
+  )
+  assert state_dict.count(shapes["params"]) == count
+
+
+PICKLE = GOLDEN / "edm_style.pkl"
+
+
+def test_a_pickle_gives_its_tensors_and_runs_nothing():
+  """Part of DDPM++ as torch pickles it; its module source would abort us."""
+  state, expected = state_dict.read_state(PICKLE), state_dict.read_state(DDPMPP)
+  names = [name for name in state if not name.endswith("resample_filter")]
+  assert len(names) > 20
+  for name in names:
+    np.testing.assert_array_equal(state[name], expected[name])
+  assert b"os.abort()" in PICKLE.read_bytes()
+  params = edm_layout.unet_params(state)
+  assert params["enc_8x8_block0"]["attention"]["qkv"]["kernel"].ndim == 4
+  assert "resample_filter" not in params["enc_8x8_block0"]["skip"]
+
+
+class Foreign:
+  """Pickles as a call of any function."""
+
+  def __init__(self, function, *arguments):
+    self.call = function, arguments
+
+  def __reduce__(self):
+    return self.call
+
+
+@pytest.mark.parametrize(
+  ("content", "said"),
+  [
+    ({"ema": Foreign(os.mkdir, "made")}, "it asks for posix.mkdir"),
+    ({"ema": Foreign(eval, "1 / 0")}, "it asks for builtins.eval"),
+    ({"ema": 3}, "is not loaded"),
+    ([1, 2], "is not loaded"),
+  ],
+)
+def test_foreign_code_in_a_pickle(content, said, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  path = tmp_path / "a.pkl"
+  path.write_bytes(pickle.dumps(content))
+  with pytest.raises(UserError, match=said):
+    state_dict.read_state(path)
+  assert not (tmp_path / "made").exists()
+
+
+def test_a_damaged_pickle(tmp_path):
+  path = tmp_path / "a.pkl"
+  path.write_bytes(PICKLE.read_bytes()[:50_000])
+  with pytest.raises(UserError, match="is not loaded"):
+    state_dict.read_state(path)
+  with pytest.raises(UserError, match="is not loaded"):
+    state_dict.read_state(tmp_path / "gone.pkl")
+
+
+def test_a_tensor_stays_within_its_storage():
+  storage = np.arange(6, dtype=np.float32)
+  tensor = pickled.tensor(storage, 1, (2, 2), (2, 1))
+  assert tensor.tolist() == [[1, 2], [3, 4]]
+  for offset, size, stride in ((3, (2, 2), (2, 1)), (0, (2,), (-1,))):
+    with pytest.raises(pickle.UnpicklingError, match="beyond its storage"):
+      pickled.tensor(storage, offset, size, stride)
+
+
+GOLDEN_FIELDS = {
+  "stages.resolutions": (8, 16),
+  "model.channels": 16,
+  "model.channel_mult": (1, 2),
+  "model.num_blocks": 2,
+  "model.attn_resolutions": (8,),
+}
+
+
+def test_a_new_run_starts_from_published_weights():
+  """At the top resolution it is the published denoiser, condition or not."""
+  spec = ImageSpec(16, 3, 10)
+  config = tiny.config(
+    **GOLDEN_FIELDS,
+    **{"model.init_from": str(DDPMPP), "stages.sigma_data": (0.5, 0.5)},
+  )
+  experiment = build_experiment(config, spec, devices=jax.devices()[:1])
+  state = experiment.init()
+  chex.assert_trees_all_equal(state.params, state.ema_params)
+  golden = np.load(DDPMPP)
+  x = golden["in/noisy"].transpose(0, 2, 3, 1)
+  cond = Condition(
+    label=golden["in/labels"].argmax(1),
+    low_res=np.ones((3, 8, 8, 3), np.float32),
+    low_res_sigma=np.full(3, 0.1, np.float32),
+  )
+  args = (x, golden["in/sigma"], cond)
+  ours = jax.jit(lambda params: experiment.bind(params)(*args))(state.params)
+  published = verify.edm_unet(json.loads(str(golden["config"])))
+  denoiser = unified.UnifiedDenoiser(
+    published, (16,), lambda s, _: precondition.edm(s, sigma_data=0.5), None
+  )
+  params = {"backbone": edm_layout.unet_params(state_dict.read_state(DDPMPP))}
+  theirs = jax.jit(lambda params: unified.bind(denoiser, params)(*args))(params)
+  np.testing.assert_allclose(ours, theirs, atol=1e-5)
+  wrong = tiny.config(**{"model.init_from": str(DDPMPP)})
+  with pytest.raises(UserError, match="this network has no parameter"):
+    build_experiment(wrong, tiny.SPEC).init()

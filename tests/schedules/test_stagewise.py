@@ -1,0 +1,97 @@
+"""Stage by stage, cascades give the images that they give as one program."""
+
+import jax
+import numpy as np
+import pytest
+
+from lowdiff_jax.diffusion import noise
+from lowdiff_jax.generate import generator
+from lowdiff_jax.schedules.stagewise import Stagewise
+from tests import tiny
+
+
+@pytest.fixture(scope="module")
+def experiment():
+  return tiny.experiment()
+
+
+def make(experiment, bind=None):
+  return Stagewise(
+    bind or experiment.bind,
+    experiment.init().params,
+    channels=1,
+    upsample=experiment.upsample,
+    decode=experiment.codec.decode,
+    mesh=experiment.mesh,
+    seed=0,
+    num_classes=10,
+    batch_size=8,
+  )
+
+
+def images(maker, stages, count=12, first=0):
+  pictures = maker.pictures(stages, count, first)
+  return np.concatenate([batch.image for batch in pictures.read(0)])
+
+
+def test_the_images_are_those_of_one_program(experiment):
+  found = images(make(experiment), experiment.stages, 12, 3)
+  expected = generator.concatenate(
+    generator.generate_images(
+      experiment.generate,
+      experiment.init().params,
+      np.arange(3, 15),
+      seed=0,
+      batch_size=8,
+      num_classes=10,
+    )
+  )
+  # Rounding to integers may fall to either side.
+  difference = found.astype(int) - expected.stages[-1]
+  assert found.shape == (12, 8, 8, 1) and np.abs(difference).max() <= 1
+
+
+def test_what_two_cascades_share_is_made_once(experiment):
+  maker = make(experiment)
+  first, last = experiment.stages
+  images(maker, experiment.stages)
+  small, large = maker.evaluated[4], maker.evaluated[8]
+  assert small == 16 * maker.evaluations(first)
+  other = last._replace(sigmas=noise.karras_sigmas(4, 0.01, 5.0))
+  images(maker, (first, other))
+  assert maker.evaluated == {4: small, 8: large + 16 * 4}
+
+
+def test_other_noise_levels_need_no_other_program(experiment):
+  traces = []
+
+  def bind(params):
+    denoise = experiment.bind(params)
+
+    def counting(noisy, sigma, cond):
+      traces.append(noisy.shape)
+      return denoise(noisy, sigma, cond)
+
+    return counting
+
+  maker, (first, last) = make(experiment, bind), experiment.stages
+  before = images(maker, (first, last))
+  count = len(traces)
+  scaled = last._replace(sigmas=0.5 * last.sigmas, low_res_sigma=0.1)
+  after = images(maker, (first, scaled))
+  assert len(traces) == count and (before != after).any()
+  images(maker, (first, last._replace(sigmas=last.sigmas[1:])))
+  assert len(traces) > count
+
+
+def test_seconds_add_up(experiment):
+  maker, (first, last) = make(experiment), experiment.stages
+  longer = last._replace(sigmas=noise.karras_sigmas(12, 0.01, 5.0))
+  one, two, three = (
+    maker.seconds(stages)
+    for stages in ((first,), (first, last), (first, longer))
+  )
+  assert 0 < one < two < three
+  per_evaluation = (two - one) / maker.evaluations(last)
+  np.testing.assert_allclose(three - one, 12 * per_evaluation)
+  assert jax.device_count() == 8
