@@ -45,7 +45,7 @@ def make_mesh(
     data = len(devices) // fsdp
   if data < 1 or fsdp < 1 or data * fsdp != len(devices):
     raise UserError(
-      f"config.mesh: data={data} x fsdp={fsdp} is not the number of devices, "
+      f"data={data} x fsdp={fsdp} is not the number of devices, "
       f"{len(devices)}; data=-1 takes what fsdp leaves"
     )
   return jax.make_mesh(

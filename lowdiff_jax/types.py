@@ -1,4 +1,4 @@
-"""What the parts say to each other: names, shapes, units.
+"""Shared types and protocols: names, shapes, units.
 
 B is the batch, images are NHWC float32 in [-1, 1] (or normalised latents),
 and sigma is the noise's standard deviation in the units of the image.
@@ -20,7 +20,7 @@ class UserError(ValueError):
 
 
 class Condition(NamedTuple):
-  """What a denoiser is told besides the noisy image.
+  """The inputs of a denoiser besides the noisy image.
 
   Attributes:
     label: [B] int32 class, `NO_LABEL` for none; None for unlabelled data.
@@ -51,6 +51,49 @@ class Preconditioning(NamedTuple):
   c_noise: Array
 
 
+class Backbone(Protocol):
+  """The network F that `unified.UnifiedDenoiser` makes a denoiser of.
+
+  A linen module.
+
+  Attributes:
+    embedding_dim: size of the noise embedding, to which that of the stage is
+      added.
+    condition_channels: trailing input channels that hold the condition; their
+      weights start at zero. 0 for a network of one resolution.
+  """
+
+  condition_channels: int
+
+  @property
+  def embedding_dim(self) -> int: ...
+
+  def __call__(
+    self,
+    x: Array,
+    c_noise: Array,
+    label: Array | None = None,
+    stage: Array | None = None,
+    *,
+    augment: Array | None = None,
+    train: bool = False,
+  ) -> Array:
+    """F(x; c_noise).
+
+    Args:
+      x: [B,H,W,C + condition_channels] scaled noisy image, condition last.
+      c_noise: [B].
+      label: [B] classes or `NO_LABEL`; needed if the network has classes.
+      stage: [B, embedding_dim] added to the noise embedding.
+      augment: [B, D] augmentation labels; None for zeros.
+      train: whether dropout is on.
+
+    Returns:
+      [B,H,W,C] float32.
+    """
+    ...
+
+
 class Autoencoder(Protocol):
   """Images to latents and back, as diffusion in a latent space needs it.
 
@@ -79,39 +122,11 @@ class Autoencoder(Protocol):
     """The image [B,H,W,3] float32, in [-1, 1] up to overshoot, of a latent."""
 
 
-class Sampler(Protocol):
-  """Integrates from noise level sigmas[0] to sigmas[-1] = 0."""
-
-  def __call__(
-    self,
-    denoise: Denoiser,
-    keys: Array,
-    noisy: Array,
-    sigmas: Array,
-    cond: Condition,
-    *,
-    trajectory: bool = False,
-  ) -> tuple[Array, Array | None]:
-    """Denoises a batch.
-
-    Args:
-      denoise: the denoiser.
-      keys: [B] one key per image, for samplers that add noise.
-      noisy: [B,H,W,C] images at noise level sigmas[0].
-      sigmas: [N+1] strictly decreasing noise levels, the last one 0.
-      cond: what the denoiser is told.
-      trajectory: also return the clean estimate at each step.
-
-    Returns:
-      Images [B,H,W,C], and the estimates [N,B,H,W,C] or None.
-    """
-
-
 class Batch(NamedTuple):
   """What a source holds.
 
   Attributes:
-    image: [B,H,W,C], pictures as uint8 or latents as float16; or such arrays of
+    image: [B,H,W,C], pixels as uint8 or latents as float16; or such arrays of
       each resolution, the lowest first, where they do not follow from the
       highest.
     label: [B] int32, `NO_LABEL` without classes.
@@ -122,15 +137,15 @@ class Batch(NamedTuple):
 
 
 class Codec(NamedTuple):
-  """What pictures are to the denoiser, and what it makes to the eye.
+  """Maps images to model space and back.
 
   Attributes:
     normalise: `Batch.image` -> the denoiser's images, float32 of about unit
       scale; traced in the training step.
-    encode: pictures [B,R,R,channels] uint8 -> the denoiser's [B,r,r,C].
-    decode: the denoiser's images [B,r,r,C] -> pictures [B,R,R,channels] uint8.
+    encode: images [B,R,R,channels] uint8 -> the denoiser's [B,r,r,C].
+    decode: the denoiser's [B,r,r,C] -> images [B,R,R,channels] uint8.
     factor: R / r.
-    channels: of a picture.
+    channels: of a uint8 image.
   """
 
   normalise: Callable[[Any], Any]
@@ -164,13 +179,13 @@ class ImageSource(Protocol):
 Metrics = dict[str, float | Array]
 
 
-class Pictures(NamedTuple):
-  """Pictures to score, which need not fit in memory.
+class ImageSet(NamedTuple):
+  """Images to score, which need not fit in memory.
 
   Attributes:
     count: how many.
     batch_size: in which they come.
-    read: start -> their batches from picture `start` on, a multiple of
+    read: start -> their batches from image `start` on, a multiple of
       batch_size; the last one may be smaller. Images are [B,H,W,C] uint8.
   """
 
@@ -180,10 +195,10 @@ class Pictures(NamedTuple):
 
 
 class Score(NamedTuple):
-  """One evaluator's verdict on a set of pictures; empty but on process 0.
+  """The metrics of a set of images; empty but on process 0.
 
   Attributes:
-    values: the figures.
+    values: by name.
     protocol: how they were measured, and how fast.
   """
 
@@ -192,15 +207,15 @@ class Score(NamedTuple):
 
 
 class Evaluator(NamedTuple):
-  """What scores sets of pictures.
+  """Computes the metrics of sets of images.
 
   Attributes:
-    score: (pictures, folder=None, settings=None) -> Score. The folder keeps
+    score: (images, folder=None, settings=None) -> Score. The folder keeps
       features, so that an interrupted call with the same settings (JSON) can go
       on; without one they are kept in memory.
-    held_out: the figures of real pictures that were not trained on, if known.
-    protocol: all that the figures depend on besides the pictures.
-    shape: of a picture [H,W,C], if others would be a mistake.
+    held_out: the metrics of real images that were not trained on, if known.
+    protocol: all that the metrics depend on besides the images.
+    shape: of an image [H,W,C], if others would be a mistake.
   """
 
   score: Callable[..., Score]

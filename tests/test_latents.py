@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from lowdiff_jax.data.datasets.shapes import draw
-from lowdiff_jax.experiment import build_experiment, open_data
+from lowdiff_jax.experiment.parts import build_experiment
+from lowdiff_jax.experiment.sources import open_data
 from lowdiff_jax.types import UserError
 from tests import command_line, tiny
 from tests.test_mistakes import mistake
@@ -43,7 +44,7 @@ def test_one_command_encodes_trains_samples_and_scores(trained):
   assert image.size == (64, 64) and image.mode == "RGB"
   lines = (workdir / "metrics.jsonl").read_text().splitlines()
   logged = json.loads(lines[0])
-  for name in ("loss/8x8", "loss/16x16", "direction/8x8", "direction/16x16"):
+  for name in ("loss/8x8", "loss/16x16", "cosine/8x8", "cosine/16x16"):
     assert logged[name] > 0
   (path,) = (workdir / "scores").glob("*.json")
   score = json.loads(path.read_text())
@@ -117,7 +118,7 @@ def make_config(trained, **fields):
   [
     ({"autoencoder.num_blocks": 2}, "of autoencoder = .* the config says"),
     ({"latents.pyramid": "reencode"}, "pyramid = pool, and the config says"),
-    ({"stages.resolutions": (16, 32)}, "resolution = 64, and the config says"),
+    ({"resolutions": (16, 32)}, "resolution = 64, and the config says"),
     ({"autoencoder.weights": "/no/where.pt"}, "there is no /no/where.pt"),
   ],
 )
@@ -149,7 +150,7 @@ def test_published_statistics_can_be_taken(trained, tmp_path):
   normalised = experiment.codec.normalise(batch.image)
   np.testing.assert_allclose(normalised, expected, atol=1e-6)
   # A checkpoint remembers them.
-  assert experiment.meta["latents"]["mean"] == [0.5] * 4
+  assert experiment.meta()["latents"]["mean"] == [0.5] * 4
   np.savez(path, mean=mean)
   with pytest.raises(UserError, match="has no mean and std"):
     open_data(config)
@@ -178,7 +179,7 @@ def test_latents_of_reduced_pictures_train(trained, tmp_path):
   _, metrics = experiment.step(
     experiment.init(), jax.random.key(0), data.train.read(np.arange(8))
   )
-  assert np.isfinite(metrics["loss"]) and metrics["direction/8x8"] > 0
+  assert np.isfinite(metrics["loss"]) and metrics["cosine/8x8"] > 0
 
 
 def test_upscale_starts_from_pictures(trained, tmp_path):

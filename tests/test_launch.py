@@ -8,7 +8,8 @@ import chex
 import jax
 import pytest
 
-from launch import compare_fid, compile_time
+from launch.compare import compile_time
+from launch.compare import fid as compare_fid
 from lowdiff_jax.metrics.inception_weights import (
   inception_params,
   load_inception,
@@ -19,7 +20,7 @@ from tests.inception import published_state, write_trunk
 
 def test_the_comparison_names_what_is_not_the_published_code(tmp_path):
   done = subprocess.run(
-    [sys.executable, "-m", "launch.compare_edm", f"--edm={tmp_path}"],
+    [sys.executable, "-m", "launch.compare.edm", f"--edm={tmp_path}"],
     cwd=REPOSITORY,
     capture_output=True,
     text=True,
@@ -58,4 +59,4 @@ def test_the_step_whose_compilation_is_timed_is_one():
   state, metrics = jax.eval_shape(step, *inputs)
   chex.assert_trees_all_equal_shapes_and_dtypes(state, inputs[0])
   for side in ("8x8", "16x16"):
-    assert {f"loss/{side}", f"direction/{side}"} <= metrics.keys()
+    assert {f"loss/{side}", f"cosine/{side}"} <= metrics.keys()

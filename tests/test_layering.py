@@ -16,9 +16,9 @@ ALLOWED = {
   "files": _BASE,
   "distributed": _BASE,
   "diffusion": _BASE,
-  "models": _BASE,
+  "models": _BASE | {"diffusion"},
   "data": _SHARED | {"diffusion"},
-  "train": _SHARED | {"diffusion"},
+  "train": _SHARED | {"diffusion", "models", "data"},
   "generate": _SHARED | {"diffusion", "data"},
   "metrics": _SHARED | {"models", "data"},
   "profiling": _SHARED | {"diffusion", "generate"},
@@ -28,13 +28,16 @@ ALLOWED["schedules"] = ALLOWED["profiling"] | {"profiling"}
 ALLOWED["experiment"] = set(ALLOWED) - {"parity"}
 ALLOWED["cli"] = ALLOWED["experiment"] | {"experiment"}
 ALLOWED["main"] = {"cli"}
+ALLOWED["api"] = ALLOWED["cli"]
+# Its names are imported when they are first used.
+ALLOWED["__init__"] = ALLOWED["cli"] | {"api"}
 # Who else may know these packages.
 HOMES = {
   # The network that judges is no model.
   "flax": {"models", "metrics/inception.py"},
   "orbax": {"train/checkpoint.py"},
-  "optax": {"train", "experiment/training.py", "experiment/experiment.py"},
-  "ml_collections": {"experiment", "cli"},
+  "optax": {"train", "experiment/training.py"},
+  "ml_collections": {"experiment", "cli", "api.py"},
   "grain": {"data"},
   "array_record": {"data"},
   "tensorflow_datasets": {"data"},

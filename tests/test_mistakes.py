@@ -23,7 +23,7 @@ def mistake(*arguments, **kwargs):
   ("argument", "said"),
   [
     ("--config.train.imags=3", "train.imags: no such field; did you mean"),
-    ("--config.train.images=many", "train.images=many"),
+    ("--config.train.images=many", "train.images = 'many': expected a number"),
     (
       "--config.sampling.steps=(3,)",
       "sampling.steps = (3,): expected 2 values",
@@ -44,7 +44,7 @@ def mistake(*arguments, **kwargs):
     ),
     (
       "--config.baseline.order=(8, 4, 8)",
-      "baseline.order_steps = (): expected 3 values",
+      "baseline.order = (8, 4, 8): removed in version 0.2",
     ),
     ("--mode=trian", "--mode=trian: expected one of train, sample"),
     ("--workdri=a", "workdri"),
@@ -89,12 +89,13 @@ def test_no_checkpoint(mode, tmp_path):
   assert "no checkpoint in" in line and "train first, or set --workdir" in line
 
 
-def test_checkpoint_of_another_architecture(trained):
+def test_a_run_of_another_network(trained):
   _, flags, _ = trained
   wider = "--config.model.channels=16"
   for mode in ("train", "sample"):
     line = mistake(*flags, f"--mode={mode}", wider)
-    assert "of another architecture" in line
+    assert "config.model.channels = 16, but " in line
+    assert "was trained with 8" in line
   # Nothing is lost.
   assert command_line.run(*flags, "--mode=sample").returncode == 0
 

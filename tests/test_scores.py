@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lowdiff_jax.experiment import make_evaluator
+from lowdiff_jax.experiment.evaluation import make_evaluator
 from lowdiff_jax.types import UserError
 from tests import command_line, tiny
 from tests.inception import write_trunk
@@ -70,7 +70,7 @@ def test_ranges_of_seeds_against_a_reference_that_is_made_once(
   protocol = records[0]["protocol"]
   assert protocol["features"] == "pool768" and protocol["network_sha256"]
   reference = protocol["reference"]
-  assert reference["pictures"] == 24 and len(reference["pictures_sha256"]) == 64
+  assert reference["pictures"] == 24 and len(reference["images_sha256"]) == 64
   assert not list((workdir / "scores").glob("*.partial"))
 
 
@@ -137,7 +137,7 @@ def test_killed_and_started_again_the_number_is_the_same(trained):
   run(*flags)
   (undisturbed,) = scores(workdir, "*_images_3000_*.json")
   assert record["generated"] == undisturbed["generated"]
-  name = "pictures_sha256"
+  name = "images_sha256"
   assert record["protocol"][name] == undisturbed["protocol"][name]
 
 
@@ -177,8 +177,6 @@ def test_latents_without_their_pictures_need_a_reference(inception, tmp_path):
     "evaluation.inception": inception[1].split("=")[1],
   }
   config = tiny.config("", "imagenet256", **fields)
-  with pytest.raises(
-    UserError, match=r"no pictures .* get ILSVRC2012"
-  ) as error:
+  with pytest.raises(UserError, match=r"no images .* get ILSVRC2012") as error:
     make_evaluator(config)
   assert "or set --config.evaluation.reference" in str(error.value)

@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from launch import study, study_page, study_table
-from launch.study_jobs import Done, Jobs
+from launch.study import page as study_page
+from launch.study import run as study
+from launch.study import table as study_table
+from launch.study.jobs import Done, Jobs
 from lowdiff_jax.types import UserError
 from tests.command_line import REPOSITORY, environment
 
 PAGE = REPOSITORY / "configs" / "study_cifar10.py"
+ROWS = REPOSITORY / "launch" / "study" / "cifar10.py"
 
 
 def run(*arguments):
@@ -130,23 +133,24 @@ def test_a_mistake_is_one_line(monkeypatch, capsys):
     ({"passed": ["--config.train.images=-3"]}, "config.train.images = -3"),
     ({"passed": ["--mode=train"]}, "mode"),
     ({"passed": ["train"]}, "expected --config.FIELD=VALUE, not train"),
-    ({"page": PAGE.with_name("digits.py")}, "it has no ROWS"),
+    ({"page": PAGE.with_name("digits.py")}, "it has no VARIANTS"),
     ({"page": PAGE.with_name("none.py")}, "none.py: there is no such file"),
+    ({"rows_of_page": PAGE}, "it has no ROWS"),
   ],
 )
 def test_what_cannot_run_is_known_before(asked, said):
   with pytest.raises(UserError, match=re.escape(said)):
-    study_page.open_study(**{"page": PAGE, **asked})
+    study_page.open_study(**{"page": PAGE, "rows_of_page": ROWS, **asked})
 
 
 def test_every_row_of_the_page_can_run():
-  opened = study_page.open_study(PAGE)
+  opened = study_page.open_study(PAGE, ROWS)
   names = [row.name for row in opened.rows]
   assert len(names) == len(set(names)) and opened.rows == opened.page_rows
   assert set(opened.variants) <= set(names)
   flags = {row.name: row.flags for row in opened.rows}
   noise = study_page.open_config(flags["noise"])
-  assert noise.sampling.start == ("noise", "noise")
+  assert noise.stages.s32.start == "noise"
   assert study_page.open_config(flags["dpmpp_5"]).baseline.steps == 5
 
 
@@ -170,7 +174,9 @@ class Rehearsal:
 
 
 def rehearse(workdir, **kwargs):
-  opened = study_page.open_study(PAGE, variants=["two", "three", "baseline"])
+  opened = study_page.open_study(
+    PAGE, ROWS, variants=["two", "three", "baseline"]
+  )
   jobs = Rehearsal(**kwargs)
   args = argparse.Namespace(workdir=workdir, images=640, turns=2)
   study._train(args, opened, jobs, 0)

@@ -1,27 +1,35 @@
 """The smallest experiment that is still one: the digits' smoke config."""
 
-import importlib.util
-
 import numpy as np
+from ml_collections import ConfigDict
 
-from lowdiff_jax.experiment import build_experiment
-from lowdiff_jax.experiment.check import check
+from lowdiff_jax.experiment.overrides import override, read_page
+from lowdiff_jax.experiment.parts import build_experiment
+from lowdiff_jax.experiment.schema import stage_sections
 from lowdiff_jax.types import Batch, ImageSpec
 from tests.command_line import REPOSITORY
 
 SPEC = ImageSpec(8, 1, 10)
 
 
-def config(arguments="smoke", name="digits", **fields):
+def config(arguments="smoke", name="digits", resolutions=None, **fields):
   """A config page of the repository with some fields changed ("a.b": 1)."""
-  path = REPOSITORY / "configs" / f"{name}.py"
-  spec = importlib.util.spec_from_file_location(name, path)
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  result = module.get_config(arguments)
-  result.update_from_flattened_dict(fields)
-  check(result)
-  return result
+  page = read_page(f"{REPOSITORY}/configs/{name}.py:{arguments}")
+  if resolutions is not None:
+    sections = stage_sections(page)
+    page.stages = ConfigDict(
+      {f"s{r}": s for r, s in zip(resolutions, sections, strict=True)}
+    )
+  return override(page, fields)
+
+
+def stages(**fields):
+  """Fields of the digits' two stages, for `config`: steps=(3, 2)."""
+  return {
+    f"stages.{stage}.{name}": value
+    for name, values in fields.items()
+    for stage, value in zip(("s4", "s8"), values, strict=True)
+  }
 
 
 def experiment(arguments="smoke", devices=None, **fields):

@@ -1,25 +1,34 @@
-"""What `main` can do: a module for each mode, with run(config, workdir)."""
+"""The command line: a file for each mode, with run(config, workdir).
 
-from lowdiff_jax.cli import (
-  benchmark,
-  encode,
-  evaluate,
-  measure,
-  sample,
-  sweep,
-  train,
-  tune,
-  upscale,
+A mode is imported when it is started, so that each needs only its own packages.
+"""
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+NAMES = (
+  "train",
+  "sample",
+  "evaluate",
+  "benchmark",
+  "upscale",
+  "measure",
+  "encode",
+  "sweep",
+  "tune",
+  "export",
+  "config",
 )
 
-MODES = {
-  "train": train.run,
-  "sample": sample.run,
-  "evaluate": evaluate.run,
-  "benchmark": benchmark.run,
-  "upscale": upscale.run,
-  "measure": measure.run,
-  "encode": encode.run,
-  "sweep": sweep.run,
-  "tune": tune.run,
-}
+
+def _starter(name: str) -> Callable[[ConfigDict, Path], None]:
+  def start(config: ConfigDict, workdir: Path) -> None:
+    importlib.import_module(f"lowdiff_jax.cli.{name}").run(config, workdir)
+
+  return start
+
+
+MODES = {name: _starter(name) for name in NAMES}

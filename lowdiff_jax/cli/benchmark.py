@@ -2,30 +2,35 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from lowdiff_jax import files
-from lowdiff_jax.cli import train
+from lowdiff_jax.data.splits import Data
 from lowdiff_jax.diffusion.cascade import Stage
 from lowdiff_jax.distributed import is_main
-from lowdiff_jax.experiment import (
-  Data,
-  Experiment,
-  baseline_stage,
-  build_experiment,
-  make_evaluator,
-  open_data,
-  order_stages,
-  trained,
-)
+from lowdiff_jax.experiment.evaluation import make_evaluator
+from lowdiff_jax.experiment.parts import Experiment, build_experiment
+from lowdiff_jax.experiment.run_folder import load_if_trained
+from lowdiff_jax.experiment.sampling import baseline_stage
+from lowdiff_jax.experiment.schema import resolutions, stage_sections
+from lowdiff_jax.experiment.sources import open_data
+from lowdiff_jax.experiment.trained import Trained
+from lowdiff_jax.experiment.training_run import device_batches
 from lowdiff_jax.models.dit import REMAT
 from lowdiff_jax.profiling import flops, throughput
-from lowdiff_jax.train.checkpoint import Checkpoints
-from lowdiff_jax.types import ImageSource
+
+
+class Entry(NamedTuple):
+  """A row of the table: stages of a model, which may not be trained."""
+
+  name: str
+  model: Trained
+  stages: Sequence[Stage]
+  is_trained: bool
 
 
 def run(config: ConfigDict, workdir: Path) -> None:
@@ -41,79 +46,94 @@ def run(config: ConfigDict, workdir: Path) -> None:
   )
   count = config.evaluation.images
   evaluator = make_evaluator(config, data, cascade) if count else None
-  cascade_params = _params(cascade, workdir)
-  single_params = _params(single, workdir.with_name(f"{workdir.name}-baseline"))
-  own = _sampler_of_baseline(config)
-  entries = [
-    ("cascade", cascade, cascade.stages, cascade_params),
-  ]
-  plain = [baseline_stage(config)]
-  for steps in config.benchmark.baseline_steps:
-    plain.append(baseline_stage(config, own, steps))
-  ways = [(stage,) for stage in plain]
-  if order := order_stages(config):
-    ways.append(order)
-  for stages in ways:
-    entries.append((_name(stages), single, stages, single_params))
-  candidates = [
-    throughput.Candidate(
-      name,
-      stages,
-      experiment.generator(stages),
-      experiment.bind,
-      experiment.init().params if params is None else params,
-      experiment.codec.decode,
-    )
-    for name, experiment, stages, params in entries
-  ]
+  entries = _entries(cascade, single, workdir)
   peak = flops.peak(config.model.dtype)
+  batch_size = entries[0].model.batch_size(config.benchmark.batch_size)
   rows = throughput.benchmark(
-    candidates,
-    batch_size=trained.batch_size(config.benchmark.batch_size),
+    [
+      throughput.Candidate(
+        entry.name,
+        entry.stages,
+        entry.model.experiment.generator,
+        entry.model.params,
+      )
+      for entry in entries
+    ],
+    batch_size=batch_size,
     repeats=config.benchmark.repeats,
-    channels=data.train.spec.channels,
     peak=peak.flops,
   )
   training = [
-    _time_training(experiment, data.train, peak.flops)
+    _time_training(experiment, data, peak.flops)
     for experiment in _remats(cascade, data)
   ]
-  decoding = _time_decoding(cascade)
-  for row, candidate, entry in zip(rows, candidates, entries, strict=True):
-    _, experiment, stages, params = entry
-    row["sampling"] = trained.describe(config, stages)
+  decoding = _time_decoding(cascade, batch_size)
+  for row, entry in zip(rows, entries, strict=True):
+    row["sampling"] = [stage.to_json() for stage in entry.stages]
     row["scores"] = None
-    if evaluator and params is not None:
-      images = trained.pictures(experiment, candidate.generate, params, count)
+    if evaluator and entry.is_trained:
+      images = entry.model.images(count, stages=tuple(entry.stages))
       row["scores"] = evaluator.score(images).values
   if is_main():
-    _report(config, workdir, rows, training, decoding, peak)
+    record = {
+      "batch_size": batch_size,
+      "repeats": config.benchmark.repeats,
+      "images_scored": config.evaluation.images,
+      "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+      "jax": jax.__version__,
+      "peak_flops": peak.flops,
+      "peak_is": peak.name,
+      "rows": rows,
+      "training": training,
+      "decoded_images_per_second": decoding,
+    }
+    _report(record, workdir / "benchmark.json")
 
 
-def _name(stages: Sequence[Stage]) -> str:
-  steps = "+".join(str(len(stage.sigmas) - 1) for stage in stages)
-  what = "baseline"
-  if len(stages) > 1:
-    what = "-".join(str(stage.resolution) for stage in stages)
-  return f"{what}, {steps} steps of {stages[0].sampler.__name__}"
-
-
-def _sampler_of_baseline(config: ConfigDict) -> str:
-  """The last stage's that is not for consistency, which it is not tuned for."""
-  fitting = [name for name in config.sampling.sampler if name != "consistency"]
-  return fitting[-1] if fitting else config.baseline.sampler
+def _entries(
+  cascade: Experiment, single: Experiment, workdir: Path
+) -> list[Entry]:
+  """The cascade, the baseline, and further baselines of other steps."""
+  config = cascade.config
+  last = stage_sections(config)[-1].sampler
+  found = []
+  for experiment, folder, ways in (
+    (cascade, workdir, [cascade.stages]),
+    (
+      single,
+      workdir.with_name(f"{workdir.name}-baseline"),
+      [
+        single.stages,
+        *(
+          (baseline_stage(config, last, steps),)
+          for steps in config.benchmark.baseline_steps
+        ),
+      ],
+    ),
+  ):
+    trained = load_if_trained(experiment.config, folder, experiment)
+    model = trained or Trained(experiment, experiment.init().params, 0, 0)
+    for stages in ways:
+      name = "cascade"
+      if experiment is single:
+        (stage,) = stages
+        name = f"baseline, {stage.steps} steps of {stage.sampler.name}"
+      found.append(Entry(name, model, stages, trained is not None))
+  return found
 
 
 def _with_cascade(config: ConfigDict, cascade: bool) -> ConfigDict:
   config = config.copy_and_resolve_references()
-  config.cascade = cascade
+  if config.cascade != cascade:
+    config.cascade = cascade
+    config.sampling.checkpoint = -1
   # Weights of one would not fit the other, and time does not depend on them.
   config.model.init_from = ""
   return config
 
 
 def _remats(experiment: Experiment, data: Data) -> list[Experiment]:
-  """The experiment by each policy of what is computed again, if it has one."""
+  """The experiment with each policy of recomputation, if it has one."""
   config = experiment.config
   if config.model.backbone != "dit":
     return [experiment]
@@ -125,86 +145,52 @@ def _remats(experiment: Experiment, data: Data) -> list[Experiment]:
   return experiments
 
 
-def _params(experiment: Experiment, workdir: Path) -> Any:
-  """The averaged parameters of a run; None if it has not trained."""
-  folder = workdir / "checkpoints"
-  if not folder.is_dir():
-    return None
-  checkpoints = Checkpoints(folder, create=False)
-  params = checkpoints.restore_ema(experiment.state_shapes.ema_params)
-  checkpoints.close()
-  return params
-
-
 def _time_training(
-  experiment: Experiment, source: ImageSource, peak: float
+  experiment: Experiment, data: Data, peak: float
 ) -> dict[str, Any]:
   """Speed and memory of a training step, and how much of `peak` it uses."""
-  state = experiment.init()
-  section = experiment.config.stages
-  # Going back through a layer takes twice what going forward did; the target of
-  # consistency is one more way forward.
-  cost = sum(
-    images
-    * (4 if consistency else 3)
+  state, config = experiment.init(), experiment.config
+  sides, sections = resolutions(config), stage_sections(config)
+  # Going back through a layer takes twice what going forward did.
+  cost = 3 * sum(
+    section.batch_size
     * throughput.evaluation_cost(
-      experiment.bind, state.params, side, experiment.spec.channels, k > 0
+      experiment.generator, state.params, side, k > 0
     )
-    for k, (side, images, consistency) in enumerate(
-      zip(section.resolutions, section.images, section.consistency, strict=True)
-    )
+    for k, (side, section) in enumerate(zip(sides, sections, strict=True))
   )
   gflop = 2 * cost / experiment.batch_size / 1e9
   row = throughput.time_training(
     experiment.step,
     state,
-    jax.random.key(experiment.config.seed),
-    next(train.device_batches(experiment, source, 0)),
-    repeats=experiment.config.benchmark.repeats,
+    jax.random.key(config.seed),
+    next(device_batches(experiment, data.train, 0)),
+    repeats=config.benchmark.repeats,
   )
   used = row["images_per_second"] * gflop * 1e9 / peak
   return {
-    "remat": experiment.config.model.to_dict().get("remat"),
+    "remat": config.model.get("remat"),
     **row,
     "gflop_per_image": gflop,
     "model_flops_utilisation": used,
   }
 
 
-def _time_decoding(experiment: Experiment) -> float:
+def _time_decoding(experiment: Experiment, batch_size: int) -> float:
   """Images/s of the codec's decoding at the top resolution."""
-  config, spec = experiment.config, experiment.spec
-  size = trained.batch_size(config.benchmark.batch_size)
-  images = jnp.zeros((size, spec.resolution, spec.resolution, spec.channels))
+  spec = experiment.spec
+  shape = (batch_size, spec.resolution, spec.resolution, spec.channels)
   return throughput.time_decoding(
-    experiment.codec.decode, images, repeats=config.benchmark.repeats
+    experiment.codec.decode,
+    jnp.zeros(shape),
+    repeats=experiment.config.benchmark.repeats,
   )
 
 
-def _report(
-  config: ConfigDict,
-  workdir: Path,
-  rows: list[dict],
-  training: list[dict[str, Any]],
-  decoding: float,
-  peak: flops.Peak,
-) -> None:
-  record = {
-    "batch_size": trained.batch_size(config.benchmark.batch_size),
-    "repeats": config.benchmark.repeats,
-    "images_scored": config.evaluation.images,
-    "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
-    "jax": jax.__version__,
-    "peak_flops": peak.flops,
-    "peak_is": peak.name,
-    "rows": rows,
-    "training": training,
-    "decoded_images_per_second": decoding,
-  }
-  path = workdir / "benchmark.json"
+def _report(record: dict[str, Any], path: Path) -> None:
   files.write_json(path, record)
-  print(throughput.table(rows))
-  for row in training:
+  print(throughput.table(record["rows"]))
+  for row in record["training"]:
     remat = f" with remat={row['remat']}" if row["remat"] else ""
     print(
       f"a training step of the cascade{remat}: "
@@ -213,6 +199,8 @@ def _report(
       f"{row['peak_memory_bytes'] / 2**20:.1f} MiB, of these activations "
       f"{row['temporary_memory_bytes'] / 2**20:.1f}"
     )
-  print(f"decoding alone: {decoding:.1f} images/s")
-  print(f"MFU: of {peak.flops / 1e12:.3g} TFLOP/s, {peak.name}")
+  print(f"decoding alone: {record['decoded_images_per_second']:.1f} images/s")
+  print(
+    f"MFU: of {record['peak_flops'] / 1e12:.3g} TFLOP/s, {record['peak_is']}"
+  )
   print(f"in full: {path}")

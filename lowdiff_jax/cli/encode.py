@@ -1,11 +1,11 @@
-"""Mode encode: pictures to the latents that a config trains on."""
+"""Mode encode: images to the latents that a config trains on."""
 
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
 from lowdiff_jax.distributed import is_main
-from lowdiff_jax.experiment import latent_space
+from lowdiff_jax.experiment import latent_sets
 from lowdiff_jax.types import UserError
 
 
@@ -14,9 +14,9 @@ def run(config: ConfigDict, workdir: Path) -> None:
   del workdir  # Runs share it.
   if config.data.space != "latents":
     raise UserError(
-      "config.data.space = 'pixels': this config trains on the pictures "
-      "themselves, there is nothing to encode"
+      "config.data.space = 'pixels': this config trains on pixels, there is "
+      "nothing to encode"
     )
-  folder = latent_space.encode(config)
+  folder = latent_sets.encode(config)
   if is_main():
     print(f"the latents are in {folder}")

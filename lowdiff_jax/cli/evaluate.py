@@ -1,4 +1,4 @@
-"""Mode evaluate: scores with the whole protocol beside them."""
+"""Mode evaluate: metrics, with the whole protocol beside them."""
 
 import hashlib
 import json
@@ -17,23 +17,27 @@ import lowdiff_jax
 from lowdiff_jax import files
 from lowdiff_jax.data.stored import open_stored
 from lowdiff_jax.distributed import is_main
-from lowdiff_jax.experiment import Experiment, make_evaluator, trained
+from lowdiff_jax.experiment import identity
+from lowdiff_jax.experiment.errors import naming
+from lowdiff_jax.experiment.evaluation import make_evaluator
+from lowdiff_jax.experiment.run_folder import load
+from lowdiff_jax.experiment.trained import Trained
 from lowdiff_jax.metrics import table
 from lowdiff_jax.train.checkpoint import Checkpoints
-from lowdiff_jax.types import Evaluator, Pictures, UserError
+from lowdiff_jax.types import Evaluator, ImageSet, UserError
 
 
 class Subject(NamedTuple):
-  """A set of pictures to score.
+  """A set of images to score.
 
   Attributes:
     name: of its files.
-    pictures: the set.
-    protocol: all that the pictures depend on, as JSON.
+    images: the set.
+    protocol: all that the images depend on, as JSON.
   """
 
   name: str
-  pictures: Pictures
+  images: ImageSet
   protocol: dict[str, Any]
 
 
@@ -50,29 +54,26 @@ def run(config: ConfigDict, workdir: Path) -> None:
     raise UserError(
       "config.evaluation.images = 0: no images to score; set how many"
     )
-  experiment, params, step = trained.load(config, workdir)
-  evaluator = make_evaluator(config, parts=experiment)
-  score_checkpoint(workdir, experiment, params, step, evaluator)
+  model = load(config, workdir)
+  evaluator = make_evaluator(config, parts=model.experiment)
+  score_checkpoint(workdir, model, evaluator)
 
 
 def score_checkpoint(
-  workdir: Path,
-  experiment: Experiment,
-  params: Any,
-  step: int,
-  evaluator: Evaluator,
+  workdir: Path, model: Trained, evaluator: Evaluator
 ) -> None:
-  """The scores of `run`, of averaged parameters after `step` steps."""
-  section = experiment.config.evaluation
+  """Scores the images of a model, for each range of seeds."""
+  section = model.experiment.config.evaluation
   subjects = [
-    _generated(workdir, experiment, params, step, k * section.images)
+    _generated(workdir, model, k * section.images)
     for k in range(section.seed_ranges)
   ]
   _score_all(workdir, subjects, evaluator)
 
 
-def _generated(workdir, experiment, params, step, first):
+def _generated(workdir, model, first):
   """Images first, first + 1, ... of the sampling seed."""
+  experiment, step = model.experiment, model.step
   config = experiment.config
   count = config.evaluation.images
   checkpoints = Checkpoints(workdir / "checkpoints", create=False)
@@ -80,11 +81,11 @@ def _generated(workdir, experiment, params, step, first):
   checkpoints.close()
   return Subject(
     f"step_{step:08d}_images_{count}" + (f"_from_{first}" if first else ""),
-    trained.pictures(experiment, experiment.generate, params, count, first),
+    model.images(count, first),
     {
       "images": count,
       "seed": config.sampling.seed,
-      "batch_size": trained.batch_size(config.sampling.batch_size, count),
+      "batch_size": model.batch_size(config.sampling.batch_size, count),
       "indices": f"{first}..{first + count - 1}",
       "labels": (
         "all classes in turn" if experiment.spec.num_classes else "none"
@@ -93,22 +94,23 @@ def _generated(workdir, experiment, params, step, first):
       "checkpoint": str(workdir / "checkpoints" / str(step)),
       "checkpoint_sha256": digest,
       "parameters": f"EMA, half-life {config.ema.half_life_images:g} images",
-      "images_trained_on": step * experiment.batch_size,
-      "sampling": trained.describe(config, experiment.stages),
+      "images_trained_on": model.images_seen,
+      "sampling": [stage.to_json() for stage in experiment.stages],
     },
   )
 
 
 def _stored(config, evaluator):
-  """The pictures of config.evaluation.input."""
+  """The images of config.evaluation.input."""
   section = config.evaluation
   path = Path(section.input).expanduser()
-  stored = open_stored(path, section.batch_size, evaluator.shape)
+  with naming("config.evaluation.input"):
+    stored = open_stored(path, section.batch_size, evaluator.shape)
   return Subject(
-    f"{path.stem}_images_{stored.pictures.count}",
-    stored.pictures,
+    f"{path.stem}_images_{stored.images.count}",
+    stored.images,
     {
-      "images": stored.pictures.count,
+      "images": stored.images.count,
       "input": str(path.absolute()),
       "input_id": stored.id,
     },
@@ -119,20 +121,21 @@ def _score_all(
   workdir: Path, subjects: Sequence[Subject], evaluator: Evaluator
 ) -> None:
   """A file of each subject; of several another one, which says so."""
-  code = _code_sha256()
+  code = identity.code_version()["sha256"]
   found, folders = {}, []
   for subject in subjects:
     settings = {**subject.protocol, **evaluator.protocol, "code_sha256": code}
-    digest = hashlib.sha256(_json(settings).encode()).hexdigest()[:8]
+    text = json.dumps(settings, indent=2)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     path = workdir / "scores" / f"{subject.name}_{digest}.json"
     folders.append(path.with_suffix(".partial"))
-    score = evaluator.score(subject.pictures, folders[-1], settings)
+    score = evaluator.score(subject.images, folders[-1], settings)
     if not is_main():
       continue
     record = {
       "generated": score.values,
       "held_out": evaluator.held_out,
-      "protocol": {**settings, **score.protocol, **_where()},
+      "protocol": {**settings, **score.protocol, **_environment()},
     }
     files.write_json(path, record)
     found[path] = record
@@ -151,8 +154,8 @@ def _score_all(
     shutil.rmtree(folder)
 
 
-def _where():
-  """What a figure should not depend on, but might."""
+def _environment():
+  """What a metric should not depend on, but might."""
   return {
     "versions": {
       "lowdiff_jax": lowdiff_jax.__version__,
@@ -163,15 +166,3 @@ def _where():
     },
     "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
   }
-
-
-def _code_sha256():
-  """Of this package."""
-  root, digest = Path(lowdiff_jax.__file__).parent, hashlib.sha256()
-  for path in sorted(root.rglob("*.py")):
-    digest.update(path.read_bytes())
-  return digest.hexdigest()
-
-
-def _json(value):
-  return json.dumps(value, indent=2)

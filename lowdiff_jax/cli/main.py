@@ -1,53 +1,78 @@
 """The command line: python -m lowdiff_jax.main --config=configs/digits.py."""
 
-import difflib
 import os
-import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
 from absl import app, flags, logging
-from ml_collections import config_flags
+from ml_collections import ConfigDict
 
 from lowdiff_jax.cli import MODES
-from lowdiff_jax.experiment import variants
-from lowdiff_jax.experiment.check import check
+from lowdiff_jax.experiment import identity, run_folder
+from lowdiff_jax.experiment.overrides import override, parse_flags, read_page
 from lowdiff_jax.types import UserError
 
-_CONFIG = config_flags.DEFINE_config_file(
-  "config", help_string="FILE.py or FILE.py:argument,argument; required."
+_CONFIG = flags.DEFINE_string(
+  "config",
+  None,
+  "FILE.py or FILE.py:argument,argument; a trained run knows its own. "
+  "--config.SECTION.FIELD=VALUE sets a field; --mode=config lists them.",
 )
 _WORKDIR = flags.DEFINE_string(
-  "workdir", None, "Where all results go; default runs/<config name>."
+  "workdir", None, "Folder of the run; default runs/<config name>."
 )
 _MODE = flags.DEFINE_string("mode", "train", " | ".join(MODES))
+
+# Fields set by flags, filled by `_parse_flags`: (name, text).
+_FIELDS: list[tuple[str, str]] = []
+# Modes that need no writable workdir.
+_READ_ONLY = ("config",)
 
 
 def main(argv: list[str]) -> None:
   """Checks what the user asked for and starts it."""
   if argv[1:]:
     raise UserError(f"unexpected argument {argv[1]!r}: see --help")
-  if _CONFIG.value is None:
-    raise UserError("no config: set --config=configs/digits.py")
   if _MODE.value not in MODES:
     raise UserError(f"--mode={_MODE.value}: expected one of {', '.join(MODES)}")
-  check(_CONFIG.value)
+  page = None if _CONFIG.value is None else read_page(_CONFIG.value)
+  if page is not None:
+    override(page, parse_flags(_FIELDS, page))  # Its mistakes come first.
+  workdir = _workdir()
   logging.set_verbosity(logging.WARNING)
   keep_compiled_programs()
   _start_processes()
-  MODES[_MODE.value](_CONFIG.value, _make_workdir())
+  config = _config(page, workdir)
+  if _MODE.value not in _READ_ONLY:
+    _make_writable(workdir)
+  MODES[_MODE.value](config, workdir)
 
 
-def _make_workdir() -> Path:
+def _config(page: ConfigDict | None, workdir: Path) -> ConfigDict:
+  """The page, or the run's own config, with the fields that flags set."""
+  own = run_folder.read_config(workdir)
+  base = own if page is None else page
+  values = {} if base is None else parse_flags(_FIELDS, base)
+  return identity.for_run(own, page, values, _WORKDIR.value or str(workdir))
+
+
+def _workdir() -> Path:
   name = _WORKDIR.value
   if name is None:
-    file, _, arguments = config_flags.get_config_filename(
-      flags.FLAGS["config"]
-    ).partition(":")
+    if _CONFIG.value is None:
+      raise UserError(
+        "no config: set --config=configs/digits.py, or --workdir to the folder "
+        "of a trained run"
+      )
+    file, _, arguments = _CONFIG.value.partition(":")
     name = "-".join([Path(file).stem, *filter(None, arguments.split(","))])
     name = f"runs/{name}"
-  workdir = Path(name).absolute()
+  return Path(name).expanduser().absolute()
+
+
+def _make_writable(workdir: Path) -> None:
   try:
     workdir.mkdir(parents=True, exist_ok=True)
     probe = workdir / f".writable_{os.getpid()}"
@@ -55,13 +80,16 @@ def _make_workdir() -> Path:
     probe.unlink()
   except OSError as error:
     raise UserError(
-      f"--workdir={name}: cannot write there ({error.strerror}); choose another"
+      f"--workdir={workdir}: cannot write there ({error.strerror}); choose "
+      "another"
     ) from error
-  return workdir
 
 
 def keep_compiled_programs() -> None:
-  """The second start need not compile; JAX_COMPILATION_CACHE_DIR moves it."""
+  """Enables JAX's persistent compilation cache.
+
+  JAX_COMPILATION_CACHE_DIR says where; ~/.cache/lowdiff_jax by default.
+  """
   if jax.config.jax_compilation_cache_dir is None:
     folder = Path.home() / ".cache" / "lowdiff_jax"
     jax.config.update("jax_compilation_cache_dir", str(folder))
@@ -71,7 +99,7 @@ def keep_compiled_programs() -> None:
 def _start_processes() -> None:
   """Joins the other processes of this run, if there are any.
 
-  Cloud TPU pods and SLURM say so themselves; elsewhere JAX_COORDINATOR_ADDRESS,
+  Cloud TPU pods and SLURM announce them; elsewhere JAX_COORDINATOR_ADDRESS,
   JAX_NUM_PROCESSES and JAX_PROCESS_ID do.
   """
   env = os.environ
@@ -87,40 +115,25 @@ def _start_processes() -> None:
     jax.distributed.initialize()
 
 
-def _parse_flags(argv: list[str]) -> list[str]:
-  """Parses the flags; whatever is wrong with them is the user's mistake."""
-  for argument in argv:
-    field = re.match(r"--?config\.([\w.]+)", argument)
-    if field and field[1] not in variants.NAMES:
-      near = difflib.get_close_matches(field[1], variants.NAMES, 1)
-      hint = (
-        f"did you mean {near[0]}?"
-        if near
-        else "see lowdiff_jax/experiment/schema.py"
-      )
-      raise UserError(f"config.{field[1]}: no such field; {hint}")
+def _parse_flags(argv: Sequence[str]) -> list[str]:
+  """Parses the flags; those of the config's fields are kept as text."""
+  rest, arguments = [argv[0]], iter(argv[1:])
+  _FIELDS.clear()
+  for argument in arguments:
+    name, equals, text = argument.partition("=")
+    if not name.lstrip("-").startswith("config.") or not name.startswith("-"):
+      rest.append(argument)
+      continue
+    if not equals:
+      following = next(arguments, None)
+      if following is None:
+        raise UserError(f"{argument}: expected {argument}=VALUE")
+      text = following
+    _FIELDS.append((name.lstrip("-").removeprefix("config."), text))
   try:
-    rest = flags.FLAGS(argv)
-    if _CONFIG.value is not None:
-      _CONFIG.value.keys()  # A file that is not there fails when used.
-    return rest
+    return flags.FLAGS(rest)
   except flags.Error as error:
-    # What the config file itself says ends a long story.
-    said = re.findall(r"^ValueError: (.*)", str(error), re.MULTILINE)
-    reason = said[-1] if said else str(error).split("\n")[0]
-    raise UserError(reason) from error
-  except (AttributeError, KeyError) as error:
-    # A field that this config does not have, though others do.
-    for name in re.findall(r"--?config\.([\w.]+)", " ".join(argv)):
-      if variants.owner(name) and any(
-        f"'{part}'" in str(error) for part in name.split(".")
-      ):
-        raise UserError(
-          f"config.{name}: no such field{variants.owner(name)}"
-        ) from error
-    raise
-  except OSError as error:
-    raise UserError("--config: there is no such file") from error
+    raise UserError(str(error).split("\n")[0]) from error
 
 
 def run() -> None:
@@ -130,7 +143,3 @@ def run() -> None:
   except UserError as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(2)
-
-
-if __name__ == "__main__":
-  run()

@@ -1,54 +1,52 @@
 """Mode measure: the noise settings that the training images suggest."""
 
-import functools
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
 from lowdiff_jax import files
-from lowdiff_jax.data.scales import measure
-from lowdiff_jax.diffusion import pyramid
-from lowdiff_jax.diffusion.settings import REFERENCES, Scale, Settings, propose
+from lowdiff_jax.data.scales import measure_scales
+from lowdiff_jax.diffusion.settings import RECIPES, Scale, Settings, propose
 from lowdiff_jax.distributed import is_main
-from lowdiff_jax.experiment import build_experiment, open_data
-
-# Where a config keeps what is proposed.
-SECTIONS = {
-  "sigma_data": "stages",
-  "p_mean": "stages",
-  "p_std": "stages",
-  "sigma_max": "sampling",
-}
+from lowdiff_jax.experiment.errors import naming
+from lowdiff_jax.experiment.parts import build_experiment
+from lowdiff_jax.experiment.schema import (
+  resolutions,
+  stage_names,
+  stage_sections,
+)
+from lowdiff_jax.experiment.sources import open_data
+from lowdiff_jax.experiment.training import batch_size
 
 
 def run(config: ConfigDict, workdir: Path) -> None:
   """Measures all training images; writes workdir/measure.json."""
   data = open_data(config)
-  source, section = data.train, config.stages
+  source, sections = data.train, stage_sections(config)
   codec = build_experiment(config, source.spec, data.latents).codec
-  scales = measure(
+  scales = measure_scales(
     source,
-    section.resolutions,
+    resolutions(config),
     normalise=codec.normalise,
-    upsample=functools.partial(pyramid.upsample, method=section.upsample),
-    batch_size=max(section.images),
+    batch_size=batch_size(config),
   )
-  reference = REFERENCES[config.model.precondition]
-  proposals = propose(scales, config.sampling.start, reference)
+  starts = [section.start for section in sections]
+  with naming("config.stages"):
+    proposals = propose(scales, starts, RECIPES[config.model.precondition])
   overrides = {
-    f"config.{SECTIONS[name]}.{name}": values
-    for name, values in zip(
-      Settings._fields, zip(*proposals, strict=True), strict=True
+    f"config.stages.{name}.{field}": value
+    for name, section, proposal in zip(
+      stage_names(config), sections, proposals, strict=True
     )
-    if name in config[SECTIONS[name]]  # A flow has no sigma_data.
+    for field, value in proposal._asdict().items()
+    if field in section  # A flow has no sigma_data.
   }
   if not is_main():
     return
   record = {
     "source": config.data.source,
     "images": len(source),
-    "upsample": section.upsample,
-    "start": config.sampling.start,
+    "start": starts,
     "measured": [scale._asdict() for scale in scales],
     "proposed": overrides,
   }
@@ -56,7 +54,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
   files.write_json(path, record)
   print(_table(len(source), scales, proposals))
   print("\nTo train and sample with this:\n")
-  print(" \\\n".join(f'  --{n}="{v}"' for n, v in overrides.items()))
+  print(" \\\n".join(f"  --{n}={v}" for n, v in overrides.items()))
   print(f"\nin full: {path}")
 
 

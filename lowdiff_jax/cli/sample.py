@@ -1,46 +1,33 @@
 """Mode sample: numbered images, a grid, a strip of stages, a GIF if asked."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from lowdiff_jax.distributed import is_main
-from lowdiff_jax.experiment import Experiment, trained
+from lowdiff_jax.experiment.run_folder import load
+from lowdiff_jax.experiment.trained import Trained
 from lowdiff_jax.generate import grids
-from lowdiff_jax.generate.generator import concatenate, generate_images
-
-GRID_IMAGES, GRID_COLUMNS = 100, 10
+from lowdiff_jax.generate.generator import concatenate
 
 
 def run(config: ConfigDict, workdir: Path) -> None:
-  """Writes images of the averaged parameters to workdir/samples."""
-  write_images(workdir, *trained.load(config, workdir))
+  """Writes images of the EMA weights to workdir/samples."""
+  write_images(workdir, load(config, workdir))
 
 
-def write_images(
-  workdir: Path, experiment: Experiment, params: Any, step: int
-) -> None:
-  """The images of `run`, from parameters after `step` steps."""
-  section, generate = experiment.config.sampling, experiment.generate
-  if section.gif:
-    generate = experiment.generator(experiment.stages, trajectory=True)
-  batches = generate_images(
-    generate,
-    params,
-    np.arange(section.first, section.first + section.images),
-    seed=section.seed,
-    batch_size=trained.batch_size(section.batch_size, section.images),
-    num_classes=experiment.spec.num_classes,
-    label=section.label,
-    decode=experiment.codec.decode,
-  )
+def write_images(workdir: Path, model: Trained) -> None:
+  """Writes the images that the model's config asks for."""
+  experiment = model.experiment
+  section, generator = experiment.config.sampling, experiment.generator
+  program = generator.program(experiment.stages, trajectory=section.gif)
+  request = model.request(section.images, section.first_index, section.label)
   folder = workdir / "samples"
   shown, count = [], 0
-  for batch in batches:
-    # The pictures need no more, and all images may not fit in memory.
-    if count < GRID_IMAGES:
+  for batch in generator.generate(program, model.params, request):
+    # The grid needs no more, and all images may not fit in memory.
+    if count < grids.IMAGES:
       shown.append(batch)
     count += len(batch.indices)
     if is_main():
@@ -49,15 +36,17 @@ def write_images(
         grids.write_png(folder / f"{index:06d}.png", image)
   if not is_main():
     return
-  shown = concatenate(shown)
-  images = shown.stages[-1][:GRID_IMAGES]
-  grids.write_png(folder / "grid.png", grids.grid(images, GRID_COLUMNS))
-  rows = [stage[:GRID_COLUMNS] for stage in shown.stages]
+  first = concatenate(shown)
+  images = first.stages[-1][: grids.IMAGES]
+  grids.write_png(folder / "grid.png", grids.grid(images, grids.COLUMNS))
+  rows = [stage[: grids.COLUMNS] for stage in first.stages]
   grids.write_png(folder / "strip.png", grids.strip(rows))
   if section.gif:
     grids.write_gif(
       folder / "denoising.gif",
-      [estimates[:, :GRID_IMAGES] for estimates in shown.trajectories],
-      GRID_COLUMNS,
+      [np.asarray(steps)[:, : grids.IMAGES] for steps in first.trajectories],
+      grids.COLUMNS,
     )
-  print(f"{count} images of step {step} in {folder}, with grid.png, strip.png")
+  print(
+    f"{count} images of step {model.step} in {folder}, with grid.png, strip.png"
+  )

@@ -11,26 +11,30 @@ from ml_collections import ConfigDict
 
 from lowdiff_jax import files
 from lowdiff_jax.distributed import is_main
-from lowdiff_jax.experiment.judge import Judge
-from lowdiff_jax.experiment.schedule import Schedule, read_schedule
+from lowdiff_jax.experiment.run_folder import load
+from lowdiff_jax.experiment.schedule import read_schedule
+from lowdiff_jax.experiment.schedule_scorer import ScheduleScorer
+from lowdiff_jax.schedules import space
+from lowdiff_jax.schedules.space import Schedule
 
 
 def run(config: ConfigDict, workdir: Path) -> None:
   """Scores and times the grid; writes workdir/sweep.json and sweep.png."""
-  judge, section = Judge(config, workdir), config.evaluation
+  model, section = load(config, workdir), config.evaluation
+  scorer = ScheduleScorer(model)
   schedules = list(dict.fromkeys(grid(config)))
   since, rows = time.monotonic(), []
   for schedule in schedules:
     distances = [
-      judge.distance(schedule, section.images, k * section.images)
+      scorer.distance(schedule, section.images, k * section.images)
       for k in range(section.seed_ranges)
     ]
     mean = statistics.mean(distances)
     std = statistics.stdev(distances) if len(distances) > 1 else None
     rows.append(
       {
-        "name": judge.name(schedule),
-        **judge.describe(schedule),
+        "name": space.name(schedule),
+        **scorer.record(schedule),
         "distance": mean,
         "std": std,
         "distances": distances,
@@ -39,21 +43,21 @@ def run(config: ConfigDict, workdir: Path) -> None:
     if is_main():
       print(f"{mean:9.4f}  {rows[-1]['name']}", flush=True)
   seconds = time.monotonic() - since
-  for row, speed in zip(rows, judge.images_per_second(schedules), strict=True):
+  for row, speed in zip(rows, scorer.images_per_second(schedules), strict=True):
     row["images_per_second"] = speed
   if not is_main():
     return
   record = {
     "curve": workdir.name,
-    "metric": f"{judge.metric}_of_{section.images}_images",
-    "step": judge.step,
+    "metric": f"{scorer.metric}_of_{section.images}_images",
+    "step": model.step,
     "seed_ranges": section.seed_ranges,
     "seconds": round(seconds, 1),
-    "images_scored": judge.images_scored,
-    "evaluations_by_resolution": dict(judge.maker.evaluated),
+    "images_scored": scorer.images_scored,
+    "evaluations_by_resolution": dict(scorer.maker.evaluated),
     "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
     "rows": rows,
-    "protocol": judge.protocol,
+    "protocol": scorer.protocol,
   }
   path = workdir / "sweep.json"
   files.write_json(path, record)
@@ -90,7 +94,7 @@ def _stage(config, k, stage, choice):
   sampler, steps, start, scale = choice
   changed = {"sampler": sampler, "steps": steps[k], "guidance_scale": scale}
   if k and start == "noise":
-    halvings = len(config.stages.resolutions) - 1 - k
+    halvings = len(config.stages) - 1 - k
     sigma_max = config.baseline.sigma_max / 2**halvings
     changed.update({"start": "noise", "sigma_max": sigma_max})
-  return tuple({**dict(stage), **changed}.items())
+  return space.frozen({**dict(stage), **changed})

@@ -10,8 +10,10 @@ from ml_collections import ConfigDict
 
 from lowdiff_jax import files
 from lowdiff_jax.distributed import is_main
-from lowdiff_jax.experiment.judge import Judge
-from lowdiff_jax.experiment.schedule import read_schedule, vary
+from lowdiff_jax.experiment.run_folder import load
+from lowdiff_jax.experiment.schedule import limits, read_schedule
+from lowdiff_jax.experiment.schedule_scorer import ScheduleScorer
+from lowdiff_jax.schedules import space
 from lowdiff_jax.schedules.search import (
   Goal,
   Problem,
@@ -26,40 +28,42 @@ def run(config: ConfigDict, workdir: Path) -> None:
   The schedule of the config is the one to beat. What is reported of it and of
   the winner is of images that the search has not seen, and of measured speed.
   """
-  section, judge, since = config.tune, Judge(config, workdir), time.monotonic()
+  section, since = config.tune, time.monotonic()
+  model = load(config, workdir)
+  scorer = ScheduleScorer(model)
   base, best, trials = successive_halving(
     Problem(
       read_schedule(config),
       Goal(section.target, section.factor),
-      seconds=functools.cache(judge.seconds),
-      distance=judge.distance,
-      vary=functools.partial(vary, config),
+      seconds=functools.cache(scorer.seconds),
+      distance=scorer.distance,
+      vary=functools.partial(space.vary, limits(config)),
     ),
     candidates=section.candidates,
     images=section.images,
     rounds=section.rounds,
     rng=np.random.default_rng(config.seed),
-    report=functools.partial(_report, judge),
+    report=_report,
   )
   search = {
     "seconds": round(time.monotonic() - since, 1),
-    "images_scored": judge.images_scored,
-    "evaluations_by_resolution": dict(judge.maker.evaluated),
+    "images_scored": scorer.images_scored,
+    "evaluations_by_resolution": dict(scorer.maker.evaluated),
   }
-  rows = _compare(judge, {"config": base, "best": best}, section.images)
+  rows = _compare(scorer, {"config": base, "best": best}, section.images)
   record = {
     "target": section.target,
     "factor": section.factor,
-    "step": judge.step,
-    "metric": judge.metric,
+    "step": model.step,
+    "metric": scorer.metric,
     "images": section.images,
     "schedules": rows,
     "search": search,
     "trials": [
-      {**t._asdict(), "schedule": judge.describe(t.schedule)} for t in trials
+      {**t._asdict(), "schedule": scorer.record(t.schedule)} for t in trials
     ],
     "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
-    "protocol": judge.protocol,
+    "protocol": scorer.protocol,
   }
   if not is_main():
     return
@@ -68,29 +72,29 @@ def run(config: ConfigDict, workdir: Path) -> None:
   print(_table(record))
   print("\nTo sample with the best:\n")
   fields = rows["best"]["overrides"].items()
-  print(" \\\n".join(f'  --config.{name}="{value}"' for name, value in fields))
+  print(" \\\n".join(f"  --config.{name}={value}" for name, value in fields))
   print(f"\nin full: {path}")
 
 
-def _compare(judge: Judge, trials: dict[str, Trial], images: int):
+def _compare(scorer: ScheduleScorer, trials: dict[str, Trial], images: int):
   """What is true of them beyond the search."""
-  speeds = judge.images_per_second([t.schedule for t in trials.values()])
+  speeds = scorer.images_per_second([t.schedule for t in trials.values()])
   return {
     name: {
-      **judge.describe(trial.schedule),
+      **scorer.record(trial.schedule),
       "images_per_second": speed,
       "distance_in_search": trial.distance,
-      "distance": judge.distance(trial.schedule, images, images),
+      "distance": scorer.distance(trial.schedule, images, images),
     }
     for (name, trial), speed in zip(trials.items(), speeds, strict=True)
   }
 
 
-def _report(judge: Judge, trial: Trial) -> None:
+def _report(trial: Trial) -> None:
   if is_main():
     print(
       f"{trial.images:6} images: {trial.distance:9.4f} at "
-      f"{1 / trial.seconds:8.1f} images/s  {judge.name(trial.schedule)}",
+      f"{1 / trial.seconds:8.1f} images/s  {space.name(trial.schedule)}",
       flush=True,
     )
 

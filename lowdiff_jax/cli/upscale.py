@@ -2,15 +2,14 @@
 
 from pathlib import Path
 
-import numpy as np
 from ml_collections import ConfigDict
 
-from lowdiff_jax.cli.sample import GRID_COLUMNS
 from lowdiff_jax.data.datasets.folder import read_small_images
 from lowdiff_jax.distributed import is_main
-from lowdiff_jax.experiment import trained
+from lowdiff_jax.experiment.errors import naming
+from lowdiff_jax.experiment.run_folder import load
 from lowdiff_jax.generate import grids
-from lowdiff_jax.generate.generator import concatenate, generate_images
+from lowdiff_jax.generate.generator import concatenate
 from lowdiff_jax.types import UserError
 
 
@@ -21,24 +20,22 @@ def run(config: ConfigDict, workdir: Path) -> None:
       "config.upscale.input is empty: set --config.upscale.input=PATH to an "
       "image or a folder of images"
     )
-  experiment, params, _ = trained.load(config, workdir)
-  codec = experiment.codec
+  model = load(config, workdir)
+  experiment = model.experiment
+  codec, generator = experiment.codec, experiment.generator
   sides = [codec.factor * stage.resolution for stage in experiment.stages]
-  names, low_res = read_small_images(
-    Path(config.upscale.input), sides[:-1], codec.channels
-  )
+  with naming("config.upscale.input"):
+    names, low_res = read_small_images(
+      Path(config.upscale.input), sides[:-1], codec.channels
+    )
   first = sides.index(low_res.shape[1]) + 1
+  request = model.request(len(names), label=config.sampling.label)
   images = concatenate(
-    generate_images(
-      experiment.generator(experiment.stages[first:]),
-      params,
-      np.arange(len(names)),
-      seed=config.sampling.seed,
-      batch_size=trained.batch_size(config.sampling.batch_size, len(names)),
-      num_classes=0,
-      label=config.sampling.label,
+    generator.generate(
+      generator.program(experiment.stages[first:]),
+      model.params,
+      request,
       low_res=codec.encode(low_res),
-      decode=codec.decode,
     )
   )
   if not is_main():
@@ -47,6 +44,6 @@ def run(config: ConfigDict, workdir: Path) -> None:
   folder.mkdir(exist_ok=True)
   for name, image in zip(names, images.stages[-1], strict=True):
     grids.write_png(folder / f"{name}.png", image)
-  rows = [stage[:GRID_COLUMNS] for stage in (low_res, *images.stages)]
+  rows = [stage[: grids.COLUMNS] for stage in (low_res, *images.stages)]
   grids.write_png(folder / "strip.png", grids.strip(rows))
   print(f"{len(names)} images in {folder}; strip.png shows each stage")

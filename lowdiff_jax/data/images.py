@@ -106,7 +106,7 @@ def fit(
     if crop == "none":
       raise UserError(
         f"{name} is {width}x{height}: make all images squares of one size, or "
-        "set --config.data.crop=center"
+        "crop them with crop='center'"
       )
     left, top = (width - side) // 2, (height - side) // 2
     image = image.crop((left, top, left + side, top + side))

@@ -7,7 +7,7 @@ from typing import Any
 import grain
 import numpy as np
 
-from lowdiff_jax.types import Batch, ImageSource, Pictures
+from lowdiff_jax.types import Batch, ImageSet, ImageSource
 
 # In which images are decoded where they are all read.
 MAX_THREADS = 16
@@ -50,7 +50,7 @@ def batches(
 
 def in_order(
   source: ImageSource, picks: np.ndarray, batch_size: int
-) -> Pictures:
+) -> ImageSet:
   """Chosen images of a source, one after the other, decoded in threads.
 
   Args:
@@ -68,7 +68,7 @@ def in_order(
   def read(start):
     return in_threads(load, range(start, len(picks), batch_size))
 
-  return Pictures(len(picks), batch_size, read)
+  return ImageSet(len(picks), batch_size, read)
 
 
 def in_threads(

@@ -7,15 +7,14 @@ import jax
 import numpy as np
 
 from lowdiff_jax.diffusion.settings import Scale, mean_squares
-from lowdiff_jax.types import Array, ImageSource
+from lowdiff_jax.types import ImageSource
 
 
-def measure(
+def measure_scales(
   source: ImageSource,
   resolutions: Sequence[int],
   *,
   normalise: Callable[[Any], Any],
-  upsample: Callable[[Array], Array],
   batch_size: int,
 ) -> list[Scale]:
   """Roots of the mean squares over all images, read batch by batch.
@@ -24,7 +23,6 @@ def measure(
     source: the images, of the last resolution.
     resolutions: of the stages, the lowest first.
     normalise: of the codec.
-    upsample: up2.
     batch_size: images in memory at a time.
 
   Returns:
@@ -33,7 +31,7 @@ def measure(
 
   @jax.jit
   def squares(image):
-    return mean_squares(normalise(image), len(resolutions), upsample)
+    return mean_squares(normalise(image), len(resolutions))
 
   clean, residual = 0.0, 0.0
   for start in range(0, len(source), batch_size):

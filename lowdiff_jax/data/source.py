@@ -43,7 +43,5 @@ def open_splits(
   elif kind == "folder" and place:
     splits = open_folder(Path(place).expanduser(), resolution, crop, hold_out)
   else:
-    raise UserError(
-      f"config.data.source = {name!r}: expected tfds:<name> or folder:<path>"
-    )
+    raise UserError(f"{name!r}: expected tfds:<name> or folder:<path>")
   return tuple(in_memory(images) for images in splits)

@@ -10,24 +10,23 @@ import numpy as np
 from PIL import Image
 
 from lowdiff_jax.data.datasets.folder import EXTENSIONS
-from lowdiff_jax.types import NO_LABEL, Batch, Pictures, UserError
+from lowdiff_jax.types import NO_LABEL, Batch, ImageSet, UserError
 
 # What the array of pictures is called: by numpy, which ADM leaves it to.
 NAMES = ("arr_0", "images")
-_FIELD = "config.evaluation.input"
 
 
 class Stored(NamedTuple):
-  """Pictures of files, and what tells whether these have changed."""
+  """ImageSet of files, and what tells whether these have changed."""
 
-  pictures: Pictures
+  images: ImageSet
   id: str
 
 
 def open_stored(
   path: Path, batch_size: int, shape: tuple[int, int, int] | None
 ) -> Stored:
-  """Pictures in the order of their names, or of the array.
+  """ImageSet in the order of their names, or of the array.
 
   Args:
     path: of a folder of PNG, JPEG, WebP or BMP files, at any depth; or of an
@@ -47,12 +46,10 @@ def open_stored(
       file for file in path.rglob("*") if file.suffix.lower() in EXTENSIONS
     )
     if not files:
-      raise UserError(
-        f"{_FIELD}: no picture in {path} ({' '.join(EXTENSIONS)})"
-      )
+      raise UserError(f"no picture in {path} ({' '.join(EXTENSIONS)})")
     return Stored(_folder(files, batch_size, shape), _id(files))
   if path.suffix != ".npz":
-    raise UserError(f"{_FIELD}: {path} is neither a folder nor an .npz")
+    raise UserError(f"{path} is neither a folder nor an .npz")
   pictures = open_npz(path, batch_size, shape)
   return Stored(pictures, _id([path]))
 
@@ -77,7 +74,7 @@ def _folder(files, batch_size, shape):
         _check(str(file), images[-1].shape, expected)
       yield _batch(np.stack(images))
 
-  return Pictures(len(files), batch_size, read)
+  return ImageSet(len(files), batch_size, read)
 
 
 def _check(name, shape, expected):
@@ -105,11 +102,11 @@ def _decode(file, channels):
 
 def open_npz(
   path: Path, batch_size: int, shape: tuple[int, int, int] | None = None
-) -> Pictures:
-  """Pictures of an .npz, read as far as they are needed; see `open_stored`."""
+) -> ImageSet:
+  """ImageSet of an .npz, read as far as they are needed; see `open_stored`."""
   _, (count, *size) = _header(path)
   _check(str(path), size, shape or size)
-  return Pictures(
+  return ImageSet(
     count, batch_size, lambda start: _read_npz(path, start, batch_size)
   )
 
@@ -120,17 +117,16 @@ def _header(path):
     with zipfile.ZipFile(path) as archive:
       names = [n for n in NAMES if f"{n}.npy" in archive.namelist()]
       if not names:
-        raise UserError(f"{_FIELD}: {path} has no array {' or '.join(NAMES)}")
+        raise UserError(f"{path} has no array {' or '.join(NAMES)}")
       with archive.open(f"{names[0]}.npy") as file:
         shape, dtype = _read_header(file)
   except UserError:
     raise
   except (OSError, ValueError, zipfile.BadZipFile) as error:
-    raise UserError(f"{_FIELD}: {path} cannot be read ({error})") from error
+    raise UserError(f"{path} cannot be read ({error})") from error
   if len(shape) != 4 or dtype != np.uint8:
     raise UserError(
-      f"{_FIELD}: {names[0]} in {path} is {dtype} {shape}, expected "
-      "uint8 [N,H,W,C]"
+      f"{names[0]} in {path} is {dtype} {shape}, expected uint8 [N,H,W,C]"
     )
   return names[0], shape
 

@@ -1,14 +1,16 @@
 """The cascade: one denoiser, stage after stage, at several resolutions."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lowdiff_jax.diffusion import noise, pyramid
-from lowdiff_jax.types import Array, Condition, Denoiser, Sampler
+from lowdiff_jax.diffusion import conditioning, noise, pyramid
+from lowdiff_jax.diffusion.guidance import Guidance
+from lowdiff_jax.diffusion.sampler import Sampler
+from lowdiff_jax.types import Array, Condition, Denoiser
 
 STARTS = ("noise", "handoff")
 # Above any resolution: no first visit has the key of a later one.
@@ -21,12 +23,12 @@ class Stage(NamedTuple):
   Attributes:
     resolution: side of the image in pixels.
     sigmas: [N+1] noise levels; the first one is where the stage starts.
-    sampler: one of `sampler.SAMPLERS`.
+    sampler: the solver.
     start: "noise": sigmas[0] eps; "handoff": the image of the stage before,
-      brought to this resolution, + sigmas[0] eps.
-    low_res_sigma: std of the noise added to the condition (Cascaded Diffusion,
-      arXiv 2106.15282, section 4.2, "conditioning augmentation").
-    guide: maps the denoiser to a guided one.
+      resized to this resolution, + sigmas[0] eps, as SDEdit (arXiv 2108.01073)
+      starts from a guide.
+    low_res_sigma: std of the noise added to the condition.
+    guidance: classifier-free guidance; none by default.
   """
 
   resolution: int
@@ -34,36 +36,44 @@ class Stage(NamedTuple):
   sampler: Sampler
   start: str = "noise"
   low_res_sigma: float = 0.0
-  guide: Callable[[Denoiser], Denoiser] = lambda denoise: denoise
+  guidance: Guidance = Guidance()
+
+  @property
+  def steps(self) -> int:
+    """N."""
+    return len(self.sigmas) - 1
+
+  @property
+  def nfe(self) -> int:
+    """Evaluations of the network on each image; a guided one is two."""
+    return self.guidance.nfe(self.sampler.levels(self.sigmas))
+
+  def to_json(self) -> dict[str, Any]:
+    """All that decides how the stage samples, for records."""
+    return {
+      "resolution": self.resolution,
+      "sampler": self.sampler.name,
+      "steps": self.steps,
+      "nfe": self.nfe,
+      "sigmas": [float(f"{sigma:.4g}") for sigma in self.sigmas],
+      "start": self.start,
+      "low_res_sigma": self.low_res_sigma,
+      **self.sampler.settings(),
+      "guidance": str(self.guidance),
+    }
 
 
-def _sample_stage(
-  denoise, keys, stage, before, label, *, channels, upsample, trajectory
-):
-  """One stage; see `cascade`."""
-  low_key, start_key, step_key = jnp.moveaxis(
-    jax.vmap(lambda key: jax.random.split(key, 3))(keys), 1, 0
-  )
-  shape = (stage.resolution, stage.resolution, channels)
-  noisy = stage.sigmas[0] * noise.normal_per_image(start_key, shape)
-  cond = Condition(label=label)
-  if before is not None and stage.start == "handoff":
-    noisy = noisy + pyramid.bring_to(stage.resolution, before, upsample)
-  if before is not None and 2 * before.shape[1] == stage.resolution:
-    blur = noise.normal_per_image(low_key, before.shape[1:])
-    cond = Condition(
-      label=label,
-      low_res=before + stage.low_res_sigma * blur,
-      low_res_sigma=jnp.full(keys.shape[0], stage.low_res_sigma),
-    )
-  return stage.sampler(
-    stage.guide(denoise),
-    step_key,
-    noisy,
-    stage.sigmas,
-    cond,
-    trajectory=trajectory,
-  )
+class Cascaded(NamedTuple):
+  """What a cascade returns.
+
+  Attributes:
+    images: of each stage, in their order: [B,r_k,r_k,C].
+    trajectories: each stage's clean estimate at each step,
+      [N_k,B,r_k,r_k,C]; None if not asked for.
+  """
+
+  images: tuple[Array, ...]
+  trajectories: tuple[Array | None, ...]
 
 
 def cascade(
@@ -74,9 +84,8 @@ def cascade(
   channels: int,
   label: Array | None = None,
   low_res: Array | None = None,
-  upsample: Callable[[Array], Array] = pyramid.upsample,
   trajectory: bool = False,
-) -> tuple[tuple[Array, ...], tuple[Array | None, ...]]:
+) -> Cascaded:
   """Generates images, a stage that doubles the resolution conditioned.
 
   A one-stage cascade is the plain sampler, so the single-resolution baseline
@@ -85,7 +94,7 @@ def cascade(
   further training, as 32 -> 16 -> 32 (Bottleneck Sampling, arXiv 2503.18940).
 
   Args:
-    denoise: the unified denoiser.
+    denoise: the unified denoiser, or any (noisy, sigma, condition) -> clean.
     keys: [B] one key per image (`noise.image_keys`): image i depends on
       keys[i] alone, and its noise in a stage on the stage's resolution and on
       how often that has come before.
@@ -94,12 +103,14 @@ def cascade(
     label: [B] classes, or None.
     low_res: [B,h,w,C] images that the first stage takes for those of a stage
       before, usually at half its resolution; None to generate from noise.
-    upsample: up2, the same that the denoiser uses.
     trajectory: also return each stage's clean estimate at each step.
 
   Returns:
-    The images of each stage, in their order: [B,r_k,r_k,C]; and the
-    trajectories [N_k,B,r_k,r_k,C], or Nones.
+    The images of each stage, and the trajectories.
+
+  Raises:
+    ValueError: a stage whose start is none of `STARTS`, or a first one that
+      starts by handoff without `low_res`.
   """
   images, trajectories, image = [], [], low_res
   for k, stage in enumerate(stages):
@@ -113,34 +124,39 @@ def cascade(
       image,
       label,
       channels=channels,
-      upsample=upsample,
       trajectory=trajectory,
     )
     images.append(image)
     trajectories.append(estimates)
-  return tuple(images), tuple(trajectories)
+  return Cascaded(tuple(images), tuple(trajectories))
 
 
-def evaluations(stage: Stage) -> int:
-  """NFE: how often the network runs on each image of a stage.
-
-  Counted, not calculated: the stage runs on a denoiser that calls back, so a
-  guided evaluation is two.
-  """
-  count = 0
-
-  def add(images):
-    nonlocal count
-    count += images
-
-  def denoise(noisy: Array, sigma: Array, cond: Condition) -> Array:
-    del sigma, cond
-    jax.debug.callback(add, noisy.shape[0])
-    return jnp.zeros_like(noisy)
-
-  keys, label = noise.image_keys(0, [0]), jnp.zeros(1, jnp.int32)
-  small = [stage._replace(resolution=2)]
-  run = jax.jit(lambda: cascade(denoise, keys, small, channels=1, label=label))
-  jax.block_until_ready(run())
-  jax.effects_barrier()
-  return int(count)
+def _sample_stage(denoise, keys, stage, before, label, *, channels, trajectory):
+  """One stage after the image `before`; see `cascade`."""
+  if stage.start not in STARTS:
+    raise ValueError(f"start={stage.start!r}: expected one of {STARTS}")
+  low_key, start_key, step_key = jnp.moveaxis(
+    jax.vmap(lambda key: jax.random.split(key, 3))(keys), 1, 0
+  )
+  shape = (stage.resolution, stage.resolution, channels)
+  noisy = stage.sigmas[0] * noise.normal_per_image(start_key, shape)
+  cond = Condition(label=label)
+  if stage.start == "handoff":
+    if before is None:
+      raise ValueError("the first stage cannot start by handoff")
+    noisy = noisy + pyramid.resize(before, stage.resolution)
+  if before is not None and 2 * before.shape[1] == stage.resolution:
+    cond = conditioning.noisy_condition(
+      before,
+      jnp.full(keys.shape[0], stage.low_res_sigma),
+      noise.normal_per_image(low_key, before.shape[1:]),
+      label,
+    )
+  return stage.sampler(
+    stage.guidance(denoise),
+    step_key,
+    noisy,
+    stage.sigmas,
+    cond,
+    trajectory=trajectory,
+  )

@@ -1,13 +1,8 @@
 """The pyramid of resolutions: how a stage's image comes from its neighbour."""
 
-from collections.abc import Callable
-
-import jax
 import jax.numpy as jnp
 
 from lowdiff_jax.types import Array
-
-UPSAMPLERS = ("nearest", "bilinear", "bicubic")
 
 
 def downsample(image: Array) -> Array:
@@ -26,37 +21,23 @@ def downsample(image: Array) -> Array:
   return image.reshape(b, h // 2, 2, w // 2, 2, c).mean((2, 4))
 
 
-def upsample(image: Array, method: str = "nearest") -> Array:
-  """Doubles the resolution: [B,H,W,C] -> [B,2H,2W,C].
-
-  Args:
-    image: [B,H,W,C].
-    method: one of `UPSAMPLERS`.
-
-  Returns:
-    [B,2H,2W,C].
-  """
-  b, h, w, c = image.shape
-  if method == "nearest":
-    return jnp.repeat(jnp.repeat(image, 2, 1), 2, 2)
-  return jax.image.resize(image, (b, 2 * h, 2 * w, c), method)
+def upsample(image: Array) -> Array:
+  """Doubles the resolution by repeating pixels: [B,H,W,C] -> [B,2H,2W,C]."""
+  return jnp.repeat(jnp.repeat(image, 2, 1), 2, 2)
 
 
-def bring_to(
-  resolution: int, image: Array, up: Callable[[Array], Array] = upsample
-) -> Array:
+def resize(image: Array, resolution: int) -> Array:
   """Halves or doubles the resolution until it is the one wanted.
 
   Args:
-    resolution: side wanted, a power of two times or part of the image's.
     image: [B,H,H,C].
-    up: doubles the resolution.
+    resolution: side wanted, a power of two times or part of the image's.
 
   Returns:
     [B,resolution,resolution,C].
   """
   while image.shape[1] < resolution:
-    image = up(image)
+    image = upsample(image)
   while image.shape[1] > resolution:
     image = downsample(image)
   return image

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -16,19 +16,19 @@ HANDOFF = 8.0
 ROUNDING = 2 / 255 / math.sqrt(12)
 
 
-class Reference(NamedTuple):
-  """The noise of a single-resolution model, by the fields of a config."""
+class Recipe(NamedTuple):
+  """The noise of a published single-resolution model."""
 
   p_mean: float
   p_std: float
   sigma_max: float
 
 
-REFERENCES = {
+RECIPES = {
   # arXiv 2206.00364, table 1.
-  "edm": Reference(-1.2, 1.2, 80.0),
+  "edm": Recipe(-1.2, 1.2, 80.0),
   # Logit-normal times (arXiv 2501.01423), and as good as nothing but noise.
-  "flow": Reference(0.0, 1.0, 1e4),
+  "flow": Recipe(0.0, 1.0, 1e4),
 }
 
 
@@ -38,7 +38,8 @@ class Scale(NamedTuple):
   Attributes:
     resolution: side of the image in pixels.
     sigma_data: root of the mean square of the images.
-    residual: root of the mean square of x_k - up2(x_{k-1}); None in stage 0.
+    residual: root of the mean square of x_k - upsample(x_{k-1}); None in stage
+      0.
   """
 
   resolution: int
@@ -55,24 +56,19 @@ class Settings(NamedTuple):
   sigma_max: float
 
 
-def mean_squares(
-  image: Array,
-  levels: int,
-  upsample: Callable[[Array], Array] = pyramid.upsample,
-) -> tuple[Array, Array]:
-  """Each image's mean(x_k^2), and mean((x_k - up2(x_{k-1}))^2) for k > 0.
+def mean_squares(image: Array, levels: int) -> tuple[Array, Array]:
+  """Each image's mean(x_k^2), and mean((x_k - upsample(x_{k-1}))^2) for k > 0.
 
   Args:
     image: [B,H,W,C].
     levels: K, how many resolutions.
-    upsample: up2.
 
   Returns:
     [B,K] and [B,K-1], the lowest resolution first.
   """
   images = pyramid.pyramid(image, levels)
   pairs = itertools.pairwise(images)
-  residuals = [x - upsample(low_res) for low_res, x in pairs]
+  residuals = [x - pyramid.upsample(low_res) for low_res, x in pairs]
 
   def squares(parts):
     columns = [jnp.square(x).mean((1, 2, 3)) for x in parts]
@@ -84,13 +80,13 @@ def mean_squares(
 def propose(
   scales: Sequence[Scale],
   starts: Sequence[str],
-  reference: Reference = REFERENCES["edm"],
+  recipe: Recipe = RECIPES["edm"],
 ) -> list[Settings]:
-  """The reference at the top resolution, and what follows n halvings below it.
+  """The recipe at the top resolution, and what follows n halvings below it.
 
-    P_std     = the reference's
-    P_mean    = the reference's, but for k > 0 at most ln(residual) + P_std
-    sigma_max = 8 residual after a handoff, else the reference's / 2^n
+    P_std     = the recipe's
+    P_mean    = the recipe's, but for k > 0 at most ln(residual) + P_std
+    sigma_max = 8 residual after a handoff, else the recipe's / 2^n
 
   The mean of 2x2 pixels halves the std of independent noise, so half the noise
   is the same information at half the resolution: this is exact for sigma_max,
@@ -108,7 +104,7 @@ def propose(
   Args:
     scales: of each stage, the lowest resolution first.
     starts: of each stage, from `cascade.STARTS`.
-    reference: of the preconditioning.
+    recipe: the published noise to adapt.
 
   Returns:
     The settings of each stage, sigma_data to 2 digits and the others to 3.
@@ -119,23 +115,23 @@ def propose(
   proposals = []
   for k, (scale, start) in enumerate(zip(scales, starts, strict=True)):
     halvings = len(scales) - 1 - k
-    p_mean = reference.p_mean
-    sigma_max = reference.sigma_max / 2**halvings
+    p_mean = recipe.p_mean
+    sigma_max = recipe.sigma_max / 2**halvings
     if k:
       if scale.residual < ROUNDING:
         raise UserError(
-          f"config.stages.resolutions: the images hold nothing at "
+          "the images hold nothing at "
           f"{scale.resolution} pixels that they do not at "
           f"{scales[k - 1].resolution}; leave the higher resolution out"
         )
-      p_mean = min(p_mean, math.log(scale.residual) + reference.p_std)
+      p_mean = min(p_mean, math.log(scale.residual) + recipe.p_std)
       if start == "handoff":
         sigma_max = HANDOFF * scale.residual
     proposals.append(
       Settings(
         _digits(scale.sigma_data, 2),
         _digits(p_mean, 3),
-        reference.p_std,
+        recipe.p_std,
         _digits(sigma_max, 3),
       )
     )

@@ -1,51 +1,45 @@
-"""Is a config one that can be built? What is wrong is named."""
+"""Checks a config: the first field that is wrong is named."""
 
 import itertools
 
 from ml_collections import ConfigDict
 
-from lowdiff_jax.experiment.rules import PerStage
-from lowdiff_jax.experiment.schema import FIELDS
-from lowdiff_jax.experiment.variants import VARIANTS, owner
+from lowdiff_jax.experiment.fields import SCHEMA
+from lowdiff_jax.experiment.schema import (
+  leaves,
+  resolutions,
+  stage_names,
+  stage_sections,
+)
 from lowdiff_jax.types import UserError
 
 
 def check(config: ConfigDict) -> None:
   """Raises UserError at the first field that is unknown, missing or wrong."""
-  values = dict(_leaves(config))
-  fields = dict(FIELDS)
-  for chooser, options in VARIANTS.items():
-    fields.update(options.get(values.get(chooser), {}))
+  values = leaves(config)
+  _check_sections(config)
+  fields = {
+    name: field for name, field, _ in SCHEMA.fields(values, stage_names(config))
+  }
   for name in sorted(values.keys() - fields.keys()):
-    raise UserError(
-      f"config.{name}: no such field{owner(name)}; see "
-      "lowdiff_jax/experiment/schema.py"
-    )
+    SCHEMA.find(name)
+    raise UserError(f"config.{name}: no such field{SCHEMA.owner(name)}")
   for name in sorted(fields.keys() - values.keys()):
-    raise UserError(
-      f"config.{name} is missing; see lowdiff_jax/experiment/schema.py"
-    )
-  for name, rule in fields.items():
-    expected = (rule.rule if isinstance(rule, PerStage) else rule)(values[name])
-    if expected:
-      raise UserError(f"config.{name} = {values[name]!r}: expected {expected}")
-  count = len(config.stages.resolutions)
-  for name, rule in fields.items():
-    if isinstance(rule, PerStage) and len(values[name]) != count:
+    raise UserError(f"config.{name} is missing; --mode=config lists all fields")
+  for name, field in fields.items():
+    if not field.rule.fits(values[name]):
       raise UserError(
-        f"config.{name} = {values[name]!r}: expected {count} values, one for "
-        f"each of config.stages.resolutions = {config.stages.resolutions}"
+        f"config.{name} = {values[name]!r}: expected {field.rule.expected}"
       )
-  _check_stages(config.stages)
-  latents, dit = config.data.space == "latents", config.model.backbone == "dit"
-  if config.data.augment and (latents or dit):
-    raise UserError(
-      f"config.data.augment = {config.data.augment}: only pictures are "
-      "distorted, and only for a U-Net; set it to 0"
-    )
+  for name in stage_names(config):
+    _check_stage(name, config.stages[name])
+  _check_first_stage(config)
+  _check_augment(config)
   check_backbone = {"unet": _check_unet, "dit": _check_dit}
-  check_backbone[config.model.backbone](config.model, config.stages.resolutions)
-  _check_sampling(config)
+  check_backbone[config.model.backbone](config.model, resolutions(config))
+  if config.model.precondition == "edm":
+    _check_levels("config.baseline", config.baseline)
+  count = len(config.stages)
   for steps in config.sweep.steps:
     if len(steps) != count:
       raise UserError(
@@ -53,100 +47,78 @@ def check(config: ConfigDict) -> None:
       )
 
 
-def _check_stages(section):
-  resolutions = section.resolutions
-  if any(b != 2 * a for a, b in itertools.pairwise(resolutions)):
+def _check_sections(config):
+  names = list(config.get("stages", {}))
+  wrong = [name for name in names if name[:1] != "s" or not name[1:].isdigit()]
+  if wrong:
     raise UserError(
-      f"config.stages.resolutions = {resolutions}: expected each to be twice "
-      "the one before"
+      f"config.stages.{wrong[0]}: expected sections s<resolution>, as in s32"
     )
-  if section.target[0] != "image":
+  if not names:
+    raise UserError("config.stages: expected a section for each resolution")
+  sides = resolutions(config)
+  if any(b != 2 * a for a, b in itertools.pairwise(sides)):
     raise UserError(
-      f"config.stages.target = {section.target}: the first stage has no "
+      f"config.stages: resolutions {sides}: expected each to be twice the one "
+      "before"
+    )
+
+
+def _check_stage(name, stage):
+  if stage.min_low_res_sigma > stage.max_low_res_sigma:
+    raise UserError(
+      f"config.stages.{name}.min_low_res_sigma = {stage.min_low_res_sigma} "
+      f"must not be above max_low_res_sigma = {stage.max_low_res_sigma}"
+    )
+  if stage.churn and stage.sampler != "heun":
+    raise UserError(
+      f"config.stages.{name}.churn = {stage.churn}: {stage.sampler} cannot "
+      "churn, only heun can"
+    )
+  _check_levels(f"config.stages.{name}", stage)
+
+
+def _check_levels(where, section):
+  if "sigma_min" in section and section.sigma_min >= section.sigma_max:
+    raise UserError(
+      f"{where}.sigma_min = {section.sigma_min} must be below sigma_max = "
+      f"{section.sigma_max}"
+    )
+
+
+def _check_first_stage(config):
+  first, name = stage_sections(config)[0], stage_names(config)[0]
+  if first.target != "image":
+    raise UserError(
+      f"config.stages.{name}.target = {first.target!r}: the first stage has no "
       "condition that its images could differ from; make it 'image'"
     )
-  sigmas = zip(
-    section.min_low_res_sigma, section.max_low_res_sigma, strict=True
-  )
-  if any(low > high for low, high in sigmas):
+  if first.start != "noise":
     raise UserError(
-      "config.stages.min_low_res_sigma must not be above max_low_res_sigma"
+      f"config.stages.{name}.start = {first.start!r}: the first stage has "
+      "nothing to start from but noise"
     )
 
 
-def _check_sampling(config):
-  section = config.sampling
-  if section.start[0] != "noise":
+def _check_augment(config):
+  latent, dit = config.data.space == "latents", config.model.backbone == "dit"
+  if config.data.augment and (latent or dit):
     raise UserError(
-      f"config.sampling.start = {section.start}: the first stage has nothing "
-      "to start from but noise"
-    )
-  for name, churn in zip(section.sampler, section.churn, strict=True):
-    if churn and name != "heun":
-      raise UserError(
-        f"config.sampling.churn = {section.churn}: {name} cannot churn, only "
-        "heun can"
-      )
-  if config.model.precondition != "edm":
-    return
-  for low, high in zip(section.sigma_min, section.sigma_max, strict=True):
-    if low >= high:
-      raise UserError("config.sampling.sigma_min must be below sigma_max")
-  if config.baseline.sigma_min >= config.baseline.sigma_max:
-    raise UserError("config.baseline.sigma_min must be below sigma_max")
-  _check_order(config)
-
-
-def _check_order(config):
-  """The baseline's order of resolutions, if it has one."""
-  section, known = config.baseline, config.stages.resolutions
-  order = section.order
-  for name in ("order_steps", "order_sigma_min", "order_sigma_max"):
-    if len(section[name]) != len(order):
-      raise UserError(
-        f"config.baseline.{name} = {section[name]}: expected {len(order)} "
-        f"values, one for each of config.baseline.order = {order}"
-      )
-  if order and (not set(order) <= set(known) or order[-1] != known[-1]):
-    raise UserError(
-      f"config.baseline.order = {order}: expected some of "
-      f"config.stages.resolutions = {known}, the last one {known[-1]}"
-    )
-  levels = zip(section.order_sigma_min, section.order_sigma_max, strict=True)
-  if any(low >= high for low, high in levels):
-    raise UserError(
-      "config.baseline.order_sigma_min must be below order_sigma_max"
-    )
-  if config.model.backbone != "unet":
-    return
-  halved = 2 ** (len(config.model.channel_mult) - 1)
-  if any(side % halved for side in order):
-    raise UserError(
-      f"config.baseline.order = {order}: the baseline's U-Net halves its image "
-      f"to 1/{halved}; take multiples of {halved}"
+      f"config.data.augment = {config.data.augment}: only pixels are "
+      "distorted, and only for a U-Net; set it to 0"
     )
 
 
-def _leaves(config, prefix=""):
-  for name, value in config.items():
-    if isinstance(value, ConfigDict):
-      yield from _leaves(value, f"{prefix}{name}.")
-    else:
-      yield prefix + name, value
-
-
-def _check_unet(model, resolutions):
+def _check_unet(model, sides):
   levels = len(model.channel_mult)
-  if model.entry == "matched":
-    fits = len(resolutions) <= levels and not resolutions[-1] % 2 ** (
-      levels - 1
-    )
+  if model.entry == "matching_level":
+    fits = len(sides) <= levels and not sides[-1] % 2 ** (levels - 1)
   else:
-    fits = not resolutions[0] % 2 ** (levels - 1)
+    fits = not sides[0] % 2 ** (levels - 1)
   if not fits:
     raise UserError(
       f"config.model.channel_mult = {model.channel_mult}: {levels} levels do "
-      f"not fit the resolutions {resolutions} with entry={model.entry!r}"
+      f"not fit the resolutions {sides} with entry={model.entry!r}"
     )
   for level in (*model.channel_mult, 1):
     channels = model.channels * level
@@ -157,8 +129,8 @@ def _check_unet(model, resolutions):
       )
 
 
-def _check_dit(model, resolutions):
-  del resolutions  # Any grid will do.
+def _check_dit(model, sides):
+  del sides  # Any grid will do.
   if model.hidden_size % (4 * model.num_heads):
     raise UserError(
       f"config.model.num_heads = {model.num_heads}: hidden_size = "

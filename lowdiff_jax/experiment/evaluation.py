@@ -13,9 +13,11 @@ from ml_collections import ConfigDict
 from lowdiff_jax import distributed
 from lowdiff_jax.data.datasets.tfds_set import data_folder
 from lowdiff_jax.data.pipeline import in_order
+from lowdiff_jax.data.splits import Data
 from lowdiff_jax.distributed import is_main
-from lowdiff_jax.experiment.experiment import Experiment, build_experiment
-from lowdiff_jax.experiment.sources import Data, open_data, open_pictures
+from lowdiff_jax.experiment.errors import naming
+from lowdiff_jax.experiment.parts import Experiment, build_experiment
+from lowdiff_jax.experiment.sources import open_data, open_images
 from lowdiff_jax.metrics import (
   compute,
   inception_score,
@@ -34,7 +36,7 @@ from lowdiff_jax.types import Batch, Evaluator, UserError
 AUTO, NONE = "auto", "none"
 # To which the features of the data set's own are fitted, at most.
 FITTED = 10_000
-# Pictures whose bytes tell one set from another.
+# ImageSet whose bytes tell one set from another.
 SAMPLED = 100
 
 
@@ -78,9 +80,10 @@ def make_evaluator(
   found = None
   # Other processes need not see process 0's files, and do not measure.
   if section.reference or is_main():
-    found = reference.read_reference(
-      file, extract, inception, section.batch_size
-    )
+    with naming("config.evaluation.reference"):
+      found = reference.read_reference(
+        file, extract, inception, section.batch_size
+      )
   return compute.make_evaluator(
     extract,
     functools.partial(figures, found),
@@ -141,7 +144,7 @@ def _own_evaluator(config, data, parts):
 
 def _real_pictures(config, data, inception: Inception, extract, figures):
   """The file of statistics of the config's pictures, and their shape."""
-  train, test = open_pictures(config, data)
+  train, test = open_images(config, data)
   section = config.evaluation
   picks = _spread(train, section.references or len(train))
   held_out = _spread(test, section.references or reference.KEPT)

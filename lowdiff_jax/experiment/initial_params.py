@@ -6,12 +6,12 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+from lowdiff_jax.experiment.schema import resolutions
 from lowdiff_jax.models.weights import (
   edm_layout,
   lightningdit_layout,
   state_dict,
 )
-from lowdiff_jax.train.checkpoint import Checkpoints
 from lowdiff_jax.types import UserError
 
 
@@ -42,6 +42,8 @@ def initial_params(config: ConfigDict, fresh: dict[str, Any]) -> dict[str, Any]:
 
 
 def _of_run(workdir, fresh):
+  from lowdiff_jax.train.checkpoint import Checkpoints  # Imports Orbax.
+
   checkpoints = Checkpoints(
     workdir / "checkpoints", create=False, option="--config.model.init_from"
   )
@@ -59,7 +61,7 @@ def _published(config, path, params):
     )
   state = state_dict.read_state(path)
   if config.model.backbone == "dit":
-    side = config.stages.resolutions[-1]
+    side = resolutions(config)[-1]
     loaded = lightningdit_layout.dit_params(state, side)
     ours, theirs = map(state_dict.names, (params["backbone"], loaded))
     if lacking := ours - theirs:

@@ -1,85 +1,86 @@
-"""What a field of a config may hold, in a few words."""
+"""What a field of a config may hold, and how a flag says it."""
 
+import ast
+import math
 from collections.abc import Callable
-from typing import Any
-
-# A rule says what a value should have been, or "" if it is fine.
-Rule = Callable[[Any], str]
+from typing import Any, NamedTuple
 
 
-def text(value: Any) -> str:
-  """A str."""
-  return "" if isinstance(value, str) else "a text"
+class Rule(NamedTuple):
+  """The values that a field may hold.
 
+  Attributes:
+    expected: the values, in words.
+    fits: whether a value is one of them.
+    is_text: whether a flag's text is the value; otherwise it is a literal.
+  """
 
-def flag(value: Any) -> str:
-  """A bool."""
-  return "" if isinstance(value, bool) else "True or False"
+  expected: str
+  fits: Callable[[Any], bool]
+  is_text: bool = False
+
+  def parse(self, text: str) -> Any:
+    """The value that a flag's text stands for; the text if it is no literal."""
+    if self.is_text:
+      return text
+    try:
+      return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError):
+      pass
+    try:
+      return float(text)  # "inf" is no literal.
+    except ValueError:
+      return {"true": True, "false": False}.get(text.lower(), text)
 
 
 def integer(low: int) -> Rule:
   """An int of at least `low`."""
-
-  def rule(value):
-    fine = isinstance(value, int) and not isinstance(value, bool)
-    return "" if fine and value >= low else f"an integer of at least {low}"
-
-  return rule
+  return Rule(
+    f"an integer of at least {low}", lambda v: _is_int(v) and v >= low
+  )
 
 
-def several(value: Any) -> str:
-  """How many pictures to score: 0 for none, and one alone has no statistics."""
-  fine = integer(0)(value) == "" and value != 1
-  return "" if fine else "an integer of at least 2, or 0 for none"
-
-
-def number(
-  low: float,
-  high: float = float("inf"),
-  *,
-  above: bool = False,
-  below: bool = False,
-) -> Rule:
-  """A number from `low` (or `above` it) to `high` (or `below` it)."""
-
-  def rule(value):
-    fine = isinstance(value, (int, float)) and not isinstance(value, bool)
-    fine = fine and (low < value if above else low <= value)
-    if fine and (value < high if below else value <= high):
-      return ""
-    limit = "below" if below else "at most"
-    top = "" if high == float("inf") else f" and {limit} {high:g}"
-    return f"a number {'above' if above else 'of at least'} {low:g}{top}"
-
-  return rule
+def number(low: float = -math.inf, high: float = math.inf) -> Rule:
+  """A number from `low` to `high`."""
+  top = "" if high == math.inf else f" and at most {high:g}"
+  return Rule(
+    f"a number of at least {low:g}{top}",
+    lambda v: _is_number(v) and low <= v <= high,
+  )
 
 
 def choice(*options: str) -> Rule:
   """One of the options."""
-  return lambda value: (
-    "" if value in options else f"one of {', '.join(options)}"
-  )
+  expected = f"one of {', '.join(options)}"
+  return Rule(expected, lambda v: v in options, is_text=True)
 
 
 def sequence(item: Rule, length: int | None = None) -> Rule:
   """A tuple of items, of a given length if one is given."""
-
-  def rule(value):
-    if not isinstance(value, tuple) or length not in (None, len(value)):
-      count = "" if length is None else f"{length} "
-      return f"a tuple of {count}values, as in (a, b)"
-    wrong = [item(v) for v in value if item(v)]
-    return f"a tuple, each value {wrong[0]}" if wrong else ""
-
-  return rule
-
-
-class PerStage:
-  """A tuple with one value for each stage."""
-
-  def __init__(self, item: Rule):
-    self.rule = sequence(item)
+  count = "" if length is None else f"{length} "
+  return Rule(
+    f"a tuple of {count}values as in (a, b), each {item.expected}",
+    lambda v: (
+      isinstance(v, tuple)
+      and length in (None, len(v))
+      and all(map(item.fits, v))
+    ),
+  )
 
 
-real = number(-float("inf"))
-positive = number(0, above=True)
+def _is_int(value):
+  return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value):
+  return _is_int(value) or (isinstance(value, float) and value == value)
+
+
+text = Rule("a text", lambda v: isinstance(v, str), is_text=True)
+flag = Rule("True or False", lambda v: isinstance(v, bool))
+positive = Rule("a number above 0", lambda v: _is_number(v) and v > 0)
+# Metrics of one image do not exist.
+image_count = Rule(
+  "an integer of at least 2, or 0 for none",
+  lambda v: _is_int(v) and v >= 0 and v != 1,
+)

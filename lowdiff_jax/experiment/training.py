@@ -3,49 +3,63 @@
 import functools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from lowdiff_jax.data.augment import NUM_LABELS
 from lowdiff_jax.diffusion import loss, precondition
+from lowdiff_jax.experiment.schema import resolutions, stage_sections
 from lowdiff_jax.models import dit, unet, unified
+from lowdiff_jax.models.layers import fused_attention
 from lowdiff_jax.train import optimizer
-from lowdiff_jax.types import Array, ImageSpec
+from lowdiff_jax.types import Array, Backbone, ImageSpec, Preconditioning
 
 
 def make_denoiser(
-  config: ConfigDict, spec: ImageSpec, upsample: Callable[[Array], Array]
+  config: ConfigDict, spec: ImageSpec, mesh: Mesh
 ) -> unified.UnifiedDenoiser:
-  """The unified denoiser; or the baseline's, of the last resolution alone."""
-  resolutions = config.stages.resolutions
+  """The unified denoiser; or the baseline's, of the last resolution alone.
+
+  Args:
+    config: the config.
+    spec: of the images.
+    mesh: of the devices, which decide on the kernel of attention.
+
+  Returns:
+    The module.
+  """
+  sides = resolutions(config)
   make = {"unet": _make_unet, "dit": _make_dit}[config.model.backbone]
+  backbone = make(
+    config,
+    out_channels=spec.channels,
+    num_classes=spec.num_classes,
+    condition_channels=spec.channels if config.cascade else 0,
+    dtype=jnp.dtype(config.model.dtype),
+    attention=fused_attention(mesh.devices.flat[0]),
+  )
   return unified.UnifiedDenoiser(
-    make(
-      config,
-      out_channels=spec.channels,
-      num_classes=spec.num_classes,
-      condition_channels=spec.channels if config.cascade else 0,
-      dtype=jnp.dtype(config.model.dtype),
-    ),
-    resolutions if config.cascade else resolutions[-1:],
+    backbone,
+    sides if config.cascade else sides[-1:],
     _make_precondition(config),
-    upsample,
     residual=tuple(
       side
-      for side, target in zip(resolutions, config.stages.target, strict=True)
+      for side, stage in zip(sides, stage_sections(config), strict=True)
       # The baseline denoises images, whatever is handed to it.
-      if config.cascade and target == "residual"
+      if config.cascade and stage.target == "residual"
     ),
     shared=config.model.shared,
   )
 
 
-def _make_unet(config, **common):
+def _make_unet(config: ConfigDict, **common: Any) -> Backbone:
   model = config.model
   return unet.UNet(
-    resolution=config.stages.resolutions[-1],
+    resolution=resolutions(config)[-1],
     model_channels=model.channels,
     channel_mult=model.channel_mult,
     num_blocks=model.num_blocks,
@@ -53,15 +67,15 @@ def _make_unet(config, **common):
     dropout=model.dropout,
     augment_dim=NUM_LABELS if config.data.augment > 0 else 0,
     # The baseline has the outer convolutions alone, and no other way in.
-    entry=model.entry if config.cascade else "whole",
+    entry=model.entry if config.cascade else "top_level",
     **common,
   )
 
 
-def _make_dit(config, **common):
+def _make_dit(config: ConfigDict, **common: Any) -> Backbone:
   model = config.model
   return dit.LightningDiT(
-    input_size=config.stages.resolutions[-1],
+    input_size=resolutions(config)[-1],
     hidden_size=model.hidden_size,
     depth=model.depth,
     num_heads=model.num_heads,
@@ -72,44 +86,47 @@ def _make_dit(config, **common):
   )
 
 
-def _make_precondition(config):
+def _make_precondition(
+  config: ConfigDict,
+) -> Callable[[Array, int], Preconditioning]:
   """(sigma, resolution) -> Preconditioning."""
   if config.model.precondition == "flow":
     return lambda sigma, side: precondition.flow(sigma)
-  section = config.stages
-  scale = dict(zip(section.resolutions, section.sigma_data, strict=True))
+  scale = {
+    side: stage.sigma_data
+    for side, stage in zip(
+      resolutions(config), stage_sections(config), strict=True
+    )
+  }
   return lambda sigma, side: precondition.edm(sigma, sigma_data=scale[side])
-
-
-def _make_weight(config, stage):
-  """sigma -> weight of the squared error: 1/c_out^2."""
-  if config.model.precondition == "flow":
-    return loss.flow_weight
-  sigma_data = config.stages.sigma_data[stage]
-  return functools.partial(loss.edm_weight, sigma_data=sigma_data)
 
 
 def loss_stages(config: ConfigDict) -> list[loss.StageLoss]:
   """How each stage is trained."""
-  section, flow = config.stages, config.model.precondition == "flow"
+  sections, flow = stage_sections(config), config.model.precondition == "flow"
   stages = [
     loss.StageLoss(
       resolution=resolution,
-      images=section.images[k],
-      p_mean=section.p_mean[k],
-      p_std=section.p_std[k],
-      weight=_make_weight(config, k),
-      scale=section.loss_scale[k],
-      low_res_sigma=(
-        section.min_low_res_sigma[k],
-        section.max_low_res_sigma[k],
+      images=section.batch_size,
+      p_mean=section.p_mean,
+      p_std=section.p_std,
+      weight=(
+        loss.flow_weight
+        if flow
+        else functools.partial(loss.edm_weight, sigma_data=section.sigma_data)
       ),
-      direction=section.direction[k] if flow else 0.0,
-      consistency=section.consistency[k],
+      scale=section.loss_scale,
+      low_res_sigma=(section.min_low_res_sigma, section.max_low_res_sigma),
+      cosine_weight=section.cosine_weight if flow else 0.0,
     )
-    for k, resolution in enumerate(section.resolutions)
+    for resolution, section in zip(resolutions(config), sections, strict=True)
   ]
   return stages if config.cascade else stages[-1:]
+
+
+def batch_size(config: ConfigDict) -> int:
+  """Images in a training batch: those of its largest stage."""
+  return max(stage.batch_size for stage in stage_sections(config))
 
 
 def make_optimizer(

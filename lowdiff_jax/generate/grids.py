@@ -1,4 +1,4 @@
-"""Pictures for people: PNGs, grids, strips of stages, denoising GIFs."""
+"""ImageSet for people: PNGs, grids, strips of stages, denoising GIFs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,13 +11,13 @@ from lowdiff_jax import files
 # Small images are enlarged to at least this side, by whole factors.
 MIN_CELL = 48
 MARGIN = 2
+# Of a grid, as the modes write it.
+IMAGES, COLUMNS = 100, 10
 
 
 def write_png(path: Path, image: np.ndarray) -> None:
   """Writes [H,W,C] uint8, C = 1 or 3, complete or not at all."""
-  picture = Image.fromarray(
-    image.squeeze(-1) if image.shape[-1] == 1 else image
-  )
+  image = image.squeeze(-1) if image.shape[-1] == 1 else image
   with files.replacing(path) as partial:
     Image.fromarray(image).save(partial, format="PNG")
 

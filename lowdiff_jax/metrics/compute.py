@@ -19,7 +19,7 @@ from lowdiff_jax.metrics.inception_weights import Inception
 from lowdiff_jax.metrics.kernel_distance import kernel_distance
 from lowdiff_jax.metrics.precision_recall import precision_recall
 from lowdiff_jax.metrics.reference import Reference
-from lowdiff_jax.types import Evaluator, Pictures, Score
+from lowdiff_jax.types import Evaluator, ImageSet, Score
 
 # Collected features -> figures by name.
 Measure = Callable[[Collected], dict[str, float]]
@@ -47,13 +47,13 @@ def make_evaluator(
   """
 
   def score(
-    pictures: Pictures, folder: Path | None = None, settings: Any = None
+    pictures: ImageSet, folder: Path | None = None, settings: Any = None
   ) -> Score:
     collected = collect(pictures, extract, folder, settings)
     if not is_main():
       return Score({}, {})
     made = {
-      "pictures_sha256": collected.sha256(),
+      "images_sha256": collected.sha256(),
       "images_per_second_with_features": round(
         collected.images_per_second(), 2
       ),
@@ -66,7 +66,7 @@ def make_evaluator(
 def inception_extract(
   inception: Inception, batch_size: int, mesh: Mesh
 ) -> Extract:
-  """Pictures of one channel or three -> the outputs of the network.
+  """ImageSet of one channel or three -> the outputs of the network.
 
   Args:
     inception: the network with its weights.

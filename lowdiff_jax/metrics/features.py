@@ -18,13 +18,13 @@ from tqdm import tqdm
 
 from lowdiff_jax import files
 from lowdiff_jax.distributed import agree, is_main
-from lowdiff_jax.types import Pictures
+from lowdiff_jax.types import ImageSet
 
-# Pictures whose features are in one file, about.
+# ImageSet whose features are in one file, about.
 CHUNK = 1000
 SETTINGS = "settings.json"
 
-# Pictures [B,H,W,C] uint8 -> features by name, each [B,D].
+# ImageSet [B,H,W,C] uint8 -> features by name, each [B,D].
 Extract = Callable[[np.ndarray], Mapping[str, np.ndarray]]
 # Features by name, "label" [N] and "seconds" [] among them.
 Chunk = Mapping[str, np.ndarray]
@@ -68,7 +68,7 @@ class Collected(NamedTuple):
 
 
 def collect(
-  pictures: Pictures,
+  pictures: ImageSet,
   extract: Extract,
   folder: Path | None = None,
   settings: Any = None,
@@ -158,7 +158,7 @@ def _opened(paths):
 
 
 def _count(path):
-  """Pictures of a chunk; 0 if it is missing or damaged, by its arrays' CRCs."""
+  """ImageSet of a chunk; 0 if it is missing or damaged, by its arrays' CRCs."""
   try:
     with np.load(path, allow_pickle=False) as file:
       return len({name: file[name] for name in file.files}["label"])

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 from lowdiff_jax.metrics.compute import make_evaluator
 from lowdiff_jax.metrics.features import collect
 from lowdiff_jax.metrics.frechet import frechet_distance, statistics
-from lowdiff_jax.types import Batch, Evaluator, Pictures
+from lowdiff_jax.types import Batch, Evaluator, ImageSet
 
 # Larger images are shrunk to this side: the scorer is a small one.
 MAX_SIDE = 16
@@ -59,7 +59,7 @@ def own_evaluator(train: Batch, test: Batch, num_classes: int) -> Evaluator:
     return values
 
   count = len(test.label)
-  held_out = Pictures(count, count, lambda start: iter([test]))
+  held_out = ImageSet(count, count, lambda start: iter([test]))
   return make_evaluator(
     extract,
     measure,

@@ -23,7 +23,7 @@ from lowdiff_jax.metrics.features import Collected, Extract, collect
 from lowdiff_jax.metrics.frechet import Gaussian, statistics
 from lowdiff_jax.metrics.inception import OUTPUTS
 from lowdiff_jax.metrics.inception_weights import Inception
-from lowdiff_jax.types import Pictures, UserError
+from lowdiff_jax.types import ImageSet, UserError
 
 # Whose features are kept for precision, recall and the kernel distance.
 KEPT = 10_000
@@ -49,8 +49,8 @@ class Reference(NamedTuple):
 
 def make_reference(
   path: Path,
-  pictures: Pictures,
-  held_out: Pictures,
+  pictures: ImageSet,
+  held_out: ImageSet,
   extract: Extract,
   pool: str,
   settings: dict[str, Any],
@@ -86,7 +86,7 @@ def make_reference(
   meta = {
     **settings,
     "pictures": ours.count,
-    "pictures_sha256": ours.sha256(),
+    "images_sha256": ours.sha256(),
     "held_out_pictures": others.count,
     "held_out": figures(reference, others),
   }
@@ -132,7 +132,7 @@ def read_reference(
   Raises:
     UserError: it is missing, damaged, or of another network.
   """
-  field, size = "config.evaluation.reference", OUTPUTS[inception.pool]
+  size = OUTPUTS[inception.pool]
   try:
     with path.open("rb") as file:
       sha256 = hashlib.file_digest(file, "sha256").hexdigest()
@@ -140,19 +140,17 @@ def read_reference(
       arrays = {n: file[n] for n in file.files if n != "arr_0"}
       has_pictures = "arr_0" in file.files
   except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-    raise UserError(f"{field}: {path} cannot be read ({error})") from error
+    raise UserError(f"{path} cannot be read ({error})") from error
   if not {"mu", "sigma"} <= arrays.keys():
-    raise UserError(f"{field}: {path} has no mu and sigma")
+    raise UserError(f"{path} has no mu and sigma")
   if arrays["mu"].shape != (size,) or arrays["sigma"].shape != (size, size):
     raise UserError(
-      f"{field}: {path} is of {arrays['mu'].size} features, and "
-      f"config.evaluation.inception gives {size}"
+      f"{path} is of {arrays['mu'].size} features, and the network gives {size}"
     )
   meta = json.loads(str(arrays.get("meta", "{}")))
   if meta.get("network_sha256", inception.sha256) != inception.sha256:
     raise UserError(
-      f"{field}: {path} was made with other weights than those of "
-      "config.evaluation.inception"
+      f"{path} was made with other weights than those of the network in use"
     )
   spatial, features = None, arrays.get("features")
   if "mu_s" in arrays:

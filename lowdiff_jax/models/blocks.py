@@ -1,5 +1,6 @@
 """The blocks that EDM's U-Nets are made of."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -19,6 +20,7 @@ class SelfAttention(nn.Module):
 
   num_heads: int = 1
   dtype: Any = jnp.float32
+  attention: Callable[..., Array] = layers.attention
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
@@ -29,7 +31,7 @@ class SelfAttention(nn.Module):
     )
     qkv = make_qkv(normed)
     qkv = qkv.reshape(b, h * w, self.num_heads, c // self.num_heads, 3)
-    out = layers.attention(*jnp.moveaxis(qkv, -1, 0)).reshape(b, h, w, c)
+    out = self.attention(*jnp.moveaxis(qkv, -1, 0)).reshape(b, h, w, c)
     return layers.conv(c, 1, gain=1e-5, dtype=self.dtype, name="proj")(out)
 
 
@@ -93,7 +95,7 @@ class UNetBlock(nn.Module):
     features: output channels.
     resample: "up", "down" or "": before the first convolution and on the skip.
     taps: of the filter that resamples.
-    attention: whether self-attention follows.
+    attention: of the self-attention that follows; None without.
     dropout: probability, before the second convolution.
     dtype: of the convolutions; skips and sums are float32.
   """
@@ -101,7 +103,7 @@ class UNetBlock(nn.Module):
   features: int
   resample: str = ""
   taps: tuple[int, ...] = (1, 1)
-  attention: bool = False
+  attention: Callable[..., Array] | None = None
   dropout: float = 0.0
   dtype: Any = jnp.float32
 
@@ -123,8 +125,10 @@ class UNetBlock(nn.Module):
     if channels != self.features or self.resample:
       skip = layers.conv(self.features, 1, name="skip")(skip)
     x = (skip + h) * skip_scale
-    if self.attention:
-      attend = SelfAttention(dtype=self.dtype, name="attention")
+    if self.attention is not None:
+      attend = SelfAttention(
+        dtype=self.dtype, attention=self.attention, name="attention"
+      )
       x = (x + attend(x)) * skip_scale
     return x
 

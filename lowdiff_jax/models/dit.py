@@ -49,6 +49,7 @@ class LightningDiT(nn.Module):
     dtype: of the tokens' matrix products and attention; parameters, residual
       stream, norms, softmax and what is per image (time, class, modulation)
       are float32.
+    attention: (query, key, value) -> values; see `layers.attention`.
   """
 
   out_channels: int
@@ -65,6 +66,7 @@ class LightningDiT(nn.Module):
   condition_channels: int = 0
   remat: str = "none"
   dtype: Any = jnp.float32
+  attention: Callable[..., Array] = layers.attention
 
   @property
   def embedding_dim(self) -> int:
@@ -170,5 +172,6 @@ class LightningDiT(nn.Module):
       int(2 / 3 * int(self.mlp_ratio * self.hidden_size)),
       self.qk_norm,
       self.dtype,
+      self.attention,
       name="blocks",
     )

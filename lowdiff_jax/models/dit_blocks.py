@@ -1,5 +1,6 @@
 """The blocks that LightningDiT is made of; their names are the published."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -19,6 +20,7 @@ class Block(nn.Module):
   mlp_features: int
   qk_norm: bool
   dtype: Any
+  attention: Callable[..., Array]
 
   @nn.compact
   def __call__(
@@ -29,7 +31,7 @@ class Block(nn.Module):
     modulation = jnp.split(_modulation(6 * c)(emb), 6, axis=-1)
     shift1, scale1, gate1, shift2, scale2, gate2 = modulation
     attend = RotaryAttention(
-      self.num_heads, self.qk_norm, self.dtype, name="attn"
+      self.num_heads, self.qk_norm, self.dtype, self.attention, name="attn"
     )
     h = _rms_norm("norm1")(x) * (1 + scale1) + shift1
     x = x + gate1 * attend(h, rotation)
@@ -44,6 +46,7 @@ class RotaryAttention(nn.Module):
   num_heads: int
   qk_norm: bool
   dtype: Any
+  attention: Callable[..., Array]
 
   @nn.compact
   def __call__(self, x: Array, rotation: tuple[Array, Array]) -> Array:
@@ -56,7 +59,7 @@ class RotaryAttention(nn.Module):
     query, key = (
       position.rotate(h, *rotation).astype(self.dtype) for h in (query, key)
     )
-    out = layers.attention(query, key, value).reshape(b, t, c)
+    out = self.attention(query, key, value).reshape(b, t, c)
     return _dense(c, self.dtype, "proj")(out)
 
 

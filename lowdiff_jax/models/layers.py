@@ -1,5 +1,6 @@
 """Layers that the backbones share."""
 
+import functools
 import re
 from collections.abc import Callable
 from typing import Any
@@ -80,22 +81,29 @@ def group_norm(channels: int, name: str) -> nn.GroupNorm:
   return nn.GroupNorm(groups, epsilon=1e-6, dtype=jnp.float32, name=name)
 
 
-def attention(query: Array, key: Array, value: Array) -> Array:
+def attention(
+  query: Array, key: Array, value: Array, *, capability: str | None = None
+) -> Array:
   """softmax(q k^T / sqrt(D)) v, the softmax in float32.
 
   Args:
     query, key, value: [B,T,heads,D].
+    capability: of the NVIDIA GPU that runs it, as "9.0"; None for any other
+      device.
 
   Returns:
     [B,T,heads,D], from cuDNN's fused kernel where it has one.
   """
-  device = jax.config.jax_default_device or jax.devices()[0]
-  capability = getattr(device, "compute_capability", None)
   fused = cudnn_attends(capability, query.dtype, query.shape[-1])
-  implementation = "cudnn" if fused else "xla"
   return jax.nn.dot_product_attention(
-    query, key, value, implementation=implementation
+    query, key, value, implementation="cudnn" if fused else "xla"
   )
+
+
+def fused_attention(device: jax.Device) -> Callable[..., Array]:
+  """`attention` by the fastest kernel of the device that will run it."""
+  capability = getattr(device, "compute_capability", None)
+  return functools.partial(attention, capability=capability)
 
 
 def cudnn_attends(capability: str | None, dtype: Any, size: int) -> bool:

@@ -1,5 +1,6 @@
 """The U-Nets of EDM: DDPM++ and NCSN++ (arXiv 2206.00364, appendix C, F.2)."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -9,7 +10,7 @@ from flax import linen as nn
 from lowdiff_jax.models import blocks, layers
 from lowdiff_jax.types import Array
 
-ENTRIES = ("matched", "whole")
+ENTRIES = ("matching_level", "top_level")
 
 
 class UNet(nn.Module):
@@ -33,11 +34,13 @@ class UNet(nn.Module):
     encoder: "standard", or "residual": the filtered input is added to each
       level (NCSN++).
     taps: of the filter that resamples; NCSN++: (1, 3, 3, 1).
-    entry: "matched": an image of resolution/2^l enters and leaves at level l
-      through its own convolutions; "whole": it runs through all levels.
+    entry: "matching_level": an image of resolution/2^l enters and leaves at
+      level l through its own convolutions; "top_level": it enters at level 0
+      and runs through all levels.
     condition_channels: trailing input channels whose weights start at zero.
     dtype: of convolutions and attention; parameters, normalisation, softmax,
       skips and sums are float32.
+    attention: (query, key, value) -> values; see `layers.attention`.
   """
 
   resolution: int
@@ -53,9 +56,10 @@ class UNet(nn.Module):
   noise_mult: int = 1
   encoder: str = "standard"
   taps: tuple[int, ...] = (1, 1)
-  entry: str = "matched"
+  entry: str = "matching_level"
   condition_channels: int = 0
   dtype: Any = jnp.float32
+  attention: Callable[..., Array] = layers.attention
 
   @property
   def embedding_dim(self) -> int:
@@ -106,7 +110,7 @@ class UNet(nn.Module):
     return head(jax.nn.silu(x)).astype(jnp.float32)
 
   def _entry_level(self, side: int) -> int:
-    if self.entry == "whole":
+    if self.entry == "top_level":
       return 0
     return (self.resolution // side).bit_length() - 1
 
@@ -182,7 +186,7 @@ class UNet(nn.Module):
       features,
       resample=resample,
       taps=self.taps,
-      attention=attention,
+      attention=self.attention if attention else None,
       dropout=self.dropout,
       dtype=self.dtype,
       name=name,

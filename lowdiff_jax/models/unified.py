@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from lowdiff_jax.diffusion import pyramid
 from lowdiff_jax.models import layers
 from lowdiff_jax.types import Array, Condition, Preconditioning
 
@@ -17,10 +18,10 @@ TARGETS = ("image", "residual")
 class UnifiedDenoiser(nn.Module):
   """D(x; sigma, k, c, s, y) = c_skip x + c_out F(c_in x, c; c_noise, k, s, y).
 
-  k is the stage, told from the resolution of x; c = up2(low_res) the condition
-  with noise of std s; y the label. Everything that this adds to the backbone F
-  (the weights on c, the embeddings of k and s) starts at zero, so at the top
-  resolution a pretrained backbone is the pretrained denoiser. With a single
+  k is the stage, known from the resolution of x; c = upsample(low_res) the
+  condition with noise of std s; y the label. Everything that this adds to the
+  backbone F (the weights on c, the embeddings of k and s) starts at zero, so at
+  the top resolution a pretrained backbone is the pretrained denoiser. With one
   resolution nothing is added: that is the baseline, which takes images of other
   resolutions as its backbone does.
 
@@ -29,10 +30,10 @@ class UnifiedDenoiser(nn.Module):
     D = c + c_skip (x - c) + c_out F(c_in (x - c), c; c_noise, k, s, y).
 
   Attributes:
-    backbone: F; a module with `embedding_dim`, called as `unet.UNet` is.
+    backbone: F, a `types.Backbone` module; one of several resolutions takes the
+      condition as `condition_channels` trailing input channels.
     resolutions: of the stages, the lowest first.
     precondition: (sigma, resolution) -> Preconditioning.
-    upsample: up2.
     residual: resolutions that denoise x - c instead of x.
     shared: False gives each resolution a backbone of its own (Cascaded
       Diffusion, arXiv 2106.15282).
@@ -41,7 +42,6 @@ class UnifiedDenoiser(nn.Module):
   backbone: nn.Module
   resolutions: tuple[int, ...]
   precondition: Callable[[Array, int], Preconditioning]
-  upsample: Callable[[Array], Array]
   residual: tuple[int, ...] = ()
   shared: bool = True
 
@@ -62,10 +62,11 @@ class UnifiedDenoiser(nn.Module):
     )
     origin = 0.0
     if resolution in self.residual and cond.low_res is not None:
-      origin = self.upsample(cond.low_res)
+      origin = pyramid.upsample(cond.low_res)
     noisy = noisy - origin
     inputs, embedding = pre.c_in * noisy, None
     if len(self.resolutions) > 1:
+      self._check_condition_channels(noisy.shape[-1])
       low_res, embedding = self._condition(cond, resolution, noisy)
       inputs = jnp.concatenate([inputs, low_res], axis=-1)
     backbone = self.backbone
@@ -81,6 +82,14 @@ class UnifiedDenoiser(nn.Module):
       train=train,
     )
     return origin + pre.c_skip * noisy + pre.c_out * output
+
+  def _check_condition_channels(self, channels):
+    if self.backbone.condition_channels != channels:
+      raise ValueError(
+        "the backbone has condition_channels="
+        f"{self.backbone.condition_channels}, and the condition of this image "
+        f"has {channels} channels"
+      )
 
   def _condition(self, cond, resolution, noisy):
     """The condition at the resolution of `noisy`, and the stage embedding."""
@@ -99,7 +108,7 @@ class UnifiedDenoiser(nn.Module):
     level = layers.positional_embedding(pre.c_noise, features)
     name = self._name("low_res_sigma", resolution)
     embed_level = nn.Dense(features, kernel_init=zeros, name=name)
-    low_res = self.upsample(pre.c_in[:, None, None, None] * cond.low_res)
+    low_res = pyramid.upsample(pre.c_in[:, None, None, None] * cond.low_res)
     return low_res, embedding + embed_level(level)
 
   def _name(self, part, resolution):

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lowdiff_jax.diffusion import noise, precondition, pyramid, sampler
+from lowdiff_jax.diffusion import noise, precondition, sampler
 from lowdiff_jax.models import unet, unified
 from lowdiff_jax.models.autoencoders import kl, taef2
 from lowdiff_jax.models.weights import edm_layout, state_dict
@@ -66,7 +66,6 @@ def _edm(config, state, inputs):
     backbone,
     (side,),
     lambda sigma, _: precondition.edm(sigma, sigma_data=0.5),
-    pyramid.upsample,
   )
   shapes = jax.eval_shape(
     lambda: unified.init_params(denoiser, jax.random.key(0), 3)
@@ -89,7 +88,7 @@ def _edm(config, state, inputs):
   def heun18():
     sigmas = noise.karras_sigmas(18, 0.002, 80.0)
     keys = noise.image_keys(0, np.arange(len(x)))
-    image, _ = sampler.heun(
+    image, _ = sampler.Heun()(
       denoise, keys, 80 * x, sigmas, cond._replace(augment=None)
     )
     return image

@@ -8,12 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from lowdiff_jax.diffusion import (
-  guidance,
   noise,
   precondition,
-  pyramid,
   sampler,
 )
+from lowdiff_jax.diffusion.guidance import Guidance
 from lowdiff_jax.models import dit, unified
 from lowdiff_jax.models.weights import lightningdit_layout, state_dict
 from lowdiff_jax.types import NO_LABEL, Array, Condition, UserError
@@ -61,7 +60,6 @@ def outputs(
     backbone,
     (config["input_size"],),
     lambda sigma, _: precondition.flow(sigma),
-    pyramid.upsample,
   )
   shapes = jax.eval_shape(
     lambda: unified.init_params(
@@ -81,15 +79,11 @@ def outputs(
 
   def euler(scale=1.0, channels=None):
     sigmas = noise.flow_sigmas(grid["points"] - 1, 1e5, 1 / grid["shift"])
-    denoise = guidance.classifier_free(
-      unified.bind(denoiser, params),
-      scale,
-      interval=(0.0, 1 / grid["cfg_start"] - 1),
-      channels=channels,
-    )
+    guidance = Guidance(scale, (0.0, 1 / grid["cfg_start"] - 1), channels)
+    denoise = guidance(unified.bind(denoiser, params))
     noisy = sigmas[0] * inputs["noise"]
     keys = noise.image_keys(0, np.arange(len(noisy)))
-    return sampler.euler(denoise, keys, noisy, sigmas, Condition(label))[0]
+    return sampler.Euler()(denoise, keys, noisy, sigmas, Condition(label))[0]
 
   return {
     "velocity": velocity,

@@ -25,8 +25,8 @@ DATA_SHEETS = {
 }
 
 
-def multiply_adds(function: Callable, *args: Any) -> int:
-  """Multiply-adds of the convolutions and matrix products of function(*args).
+def macs(function: Callable, *args: Any) -> int:
+  """MACs (multiply-adds) of convolutions and matrix products in a function.
 
   A convolution of kernel [k,k,I,O] does k k I of them for each number that it
   puts out, those with the padding included. Counted from the operations that
@@ -43,9 +43,7 @@ def multiply_adds(function: Callable, *args: Any) -> int:
   Raises:
     ValueError: a loop whose number of turns only running it would tell.
   """
-  # A fused attention kernel of another device would hide its products.
-  with jax.default_device("cpu"):
-    return _count(jax.make_jaxpr(function)(*args).jaxpr)
+  return _count(jax.make_jaxpr(function)(*args).jaxpr)
 
 
 def _count(jaxpr: core.Jaxpr) -> int:
@@ -53,7 +51,7 @@ def _count(jaxpr: core.Jaxpr) -> int:
   for eqn in jaxpr.eqns:
     name = eqn.primitive.name
     if name == "while":
-      raise ValueError("a while loop's multiply-adds cannot be counted")
+      raise ValueError("the MACs of a while loop cannot be counted")
     if name == "conv_general_dilated":
       kernel = eqn.invars[1].aval.shape
       outputs = kernel[eqn.params["dimension_numbers"].rhs_spec[0]]
@@ -63,6 +61,10 @@ def _count(jaxpr: core.Jaxpr) -> int:
       (contracted, _), _ = eqn.params["dimension_numbers"]
       length = math.prod(eqn.invars[0].aval.shape[i] for i in contracted)
       total += math.prod(eqn.outvars[0].aval.shape) * length
+    elif name.startswith("dot_product_attention_fwd"):
+      # cuDNN's fused kernel: q k^T and its product with v.
+      query, key = (v.aval.shape for v in eqn.invars[:2])
+      total += 2 * math.prod(query) * key[1]
     else:
       inner = sum(_count(j) for j in _inner(eqn.params.values()))
       total += inner * (eqn.params["length"] if name == "scan" else 1)

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import monitoring
 
-from lowdiff_jax.diffusion.cascade import Stage, evaluations
-from lowdiff_jax.generate.generator import Generate
+from lowdiff_jax.diffusion.cascade import Stage
+from lowdiff_jax.generate.generator import Generator
 from lowdiff_jax.profiling import flops
-from lowdiff_jax.types import Array, Batch, Condition, Denoiser
+from lowdiff_jax.types import Array, Batch, Condition
 
 
 class Candidate(NamedTuple):
@@ -21,19 +21,15 @@ class Candidate(NamedTuple):
 
   Attributes:
     name: for the table.
-    stages: what it runs.
-    generate: see `generator.make_generate`.
-    bind: params -> denoiser.
+    stages: of sampling.
+    generator: of the denoiser.
     params: of the denoiser.
-    decode: of the codec.
   """
 
   name: str
   stages: Sequence[Stage]
-  generate: Generate
-  bind: Callable[[Any], Denoiser]
+  generator: Generator
   params: Any
-  decode: Callable[[Array], Array]
 
 
 def benchmark(
@@ -41,7 +37,6 @@ def benchmark(
   *,
   batch_size: int,
   repeats: int,
-  channels: int,
   peak: float,
 ) -> list[dict[str, Any]]:
   """Times the candidates in turn, so that a drifting machine hits all alike.
@@ -50,7 +45,6 @@ def benchmark(
     candidates: the first one is the cascade; ratios are its speed over theirs.
     batch_size: images in a batch.
     repeats: timed runs of each, after one that is not counted.
-    channels: of the images.
     peak: FLOP/s of the devices at their best.
 
   Returns:
@@ -67,9 +61,10 @@ def benchmark(
       np.zeros(batch_size, np.int32),
       None,  # Said, so that scoring calls the same program.
     )
-    program, compile_row = _compile(candidate.generate, args)
-    calls.append((candidate.decode, program, args))
-    cost = _cost(candidate, channels)
+    jitted = candidate.generator.program(candidate.stages)
+    program, compile_row = _compile(jitted, args)
+    calls.append((candidate.generator.decode, program, args))
+    cost = _cost(candidate)
     rows.append({"name": candidate.name, **cost, **compile_row})
   seconds = [[] for _ in calls]
   for repeat in range(repeats + 1):
@@ -124,14 +119,14 @@ def _compile(generate, args):
   }
 
 
-def _cost(candidate, channels):
+def _cost(candidate):
   """NFE and FLOPs at each resolution, whose stages are added up."""
   nfe, evaluation, gflops, before = {}, {}, {}, 0
   for stage in candidate.stages:
     side = stage.resolution
-    name, count = f"{side}x{side}", evaluations(stage)
+    name, count = f"{side}x{side}", stage.nfe
     evaluation[name] = evaluation_cost(
-      candidate.bind, candidate.params, side, channels, 2 * before == side
+      candidate.generator, candidate.params, side, 2 * before == side
     )
     nfe[name] = nfe.get(name, 0) + count
     gflop = 2 * count * evaluation[name] / 1e9
@@ -139,43 +134,39 @@ def _cost(candidate, channels):
     before = side
   return {
     "nfe": nfe,
-    "multiply_adds_of_evaluation": evaluation,
+    "macs_of_evaluation": evaluation,
     "gflop_per_image_by_stage": gflops,
     "gflop_per_image": sum(gflops.values()),
   }
 
 
 def evaluation_cost(
-  bind: Callable[[Any], Denoiser],
-  params: Any,
-  resolution: int,
-  channels: int,
-  conditioned: bool,
+  generator: Generator, params: Any, resolution: int, conditioned: bool
 ) -> int:
-  """Multiply-adds of one evaluation of the denoiser on one image.
+  """MACs of one evaluation of the denoiser on one image.
 
   Args:
-    bind: params -> denoiser.
+    generator: of the denoiser.
     params: arrays or their shapes.
     resolution: side of the image in pixels.
-    channels: of the image.
     conditioned: whether there is a low-resolution image.
 
   Returns:
-    The number, see `flops.multiply_adds`.
+    The number, see `flops.macs`.
   """
 
   def evaluate(params, noisy, sigma, cond):
-    return bind(params)(noisy, sigma, cond)
+    return generator.bind(params)(noisy, sigma, cond)
 
+  channels = generator.spec.channels
   args = evaluation_inputs(1, resolution, channels, conditioned)
-  return flops.multiply_adds(evaluate, params, *args)
+  return flops.macs(evaluate, params, *args)
 
 
 def evaluation_inputs(
   batch_size: int, resolution: int, channels: int, conditioned: bool
 ) -> tuple[Array, Array, Condition]:
-  """What a denoiser is called with, of the right shapes; all zero."""
+  """Arguments of a denoiser, of the right shapes and all zero."""
   shape = (batch_size, resolution, resolution, channels)
   low_res = (batch_size, resolution // 2, resolution // 2, channels)
   cond = Condition(

@@ -3,7 +3,7 @@
 A search tries cascades that differ in one stage or in a grid of noise levels.
 Here a stage is a program of its own, whose noise levels are arguments: other
 levels need no other program, and stages before the one that differs need not
-run again. The images are those of `generator.make_generate`.
+run again. The images are those of `generator.Generator`.
 """
 
 import statistics
@@ -14,13 +14,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lowdiff_jax.diffusion import noise
-from lowdiff_jax.diffusion.cascade import Stage, cascade, evaluations
-from lowdiff_jax.generate.generator import OVER_DEVICES, labels_of
+from lowdiff_jax.diffusion.cascade import Stage, cascade
+from lowdiff_jax.distributed import batch_sharding, replicated
+from lowdiff_jax.generate.generator import Generator
 from lowdiff_jax.profiling.throughput import evaluation_inputs
-from lowdiff_jax.types import Array, Batch, Denoiser, Pictures
+from lowdiff_jax.types import Batch, ImageSet
 
 # Timed evaluations of the denoiser, after one that is not counted.
 REPEATS = 5
@@ -34,68 +34,45 @@ class Stagewise:
   """
 
   def __init__(
-    self,
-    bind: Callable[[Any], Denoiser],
-    params: Any,
-    *,
-    channels: int,
-    upsample: Callable[[Array], Array],
-    decode: Callable[[Array], Array],
-    mesh: Mesh,
-    seed: int,
-    num_classes: int,
-    batch_size: int,
+    self, generator: Generator, params: Any, *, seed: int, batch_size: int
   ):
-    """Builds it; see `generator.make_generate` and `generator.generate_images`.
+    """Builds it.
 
     Args:
-      bind: params -> denoiser.
+      generator: of the denoiser.
       params: of the denoiser.
-      channels: of the image.
-      upsample: up2.
-      decode: of the codec.
-      mesh: the batch is split over all its devices.
       seed: of the images.
-      num_classes: 0 without labels.
       batch_size: a multiple of the number of devices.
     """
-    self._bind, self._params = bind, params
-    self._channels, self._upsample, self._decode = channels, upsample, decode
-    self._mesh, self._seed = mesh, seed
-    self._num_classes, self._batch_size = num_classes, batch_size
+    self._generator, self._params = generator, params
+    self._seed, self._batch_size = seed, batch_size
     self._programs: dict[Any, Callable] = {}
     self._images: dict[Any, np.ndarray] = {}
-    self._counts: dict[Any, int] = {}
     self._seconds: dict[Any, float] = {}
     self.evaluated: dict[int, int] = {}
 
-  def pictures(
+  def images(
     self, stages: Sequence[Stage], count: int, first: int = 0
-  ) -> Pictures:
+  ) -> ImageSet:
     """Images first ... first + count - 1 of a cascade, to be scored."""
 
     def read(start):
       for begin in range(first + start, first + count, self._batch_size):
         size = min(self._batch_size, first + count - begin)
         image = self._generate(tuple(stages), begin)
-        labels = labels_of(self._indices(begin), self._num_classes)
-        yield Batch(np.asarray(self._decode(image))[:size], labels[:size])
+        labels = self._generator.labels(self._indices(begin))
+        yield Batch(
+          np.asarray(self._generator.decode(image))[:size], labels[:size]
+        )
 
-    return Pictures(count, self._batch_size, read)
+    return ImageSet(count, self._batch_size, read)
 
   def seconds(self, stages: Sequence[Stage]) -> float:
     """Of an image, by the number of evaluations and what one of them takes."""
     return sum(
-      self.evaluations(stage) * self._seconds_of_evaluation(stage, k > 0)
+      stage.nfe * self._seconds_of_evaluation(stage, k > 0)
       for k, stage in enumerate(stages)
     )
-
-  def evaluations(self, stage: Stage) -> int:
-    """NFE of a stage, counted once."""
-    key = _identity(stage)
-    if key not in self._counts:
-      self._counts[key] = evaluations(stage)
-    return self._counts[key]
 
   def _indices(self, begin):
     return np.arange(begin, begin + self._batch_size)
@@ -104,12 +81,12 @@ class Stagewise:
     """A batch [B,H,W,C] of the last stage, which is kept unless it is last."""
     low_res = None
     for k, stage in enumerate(stages):
-      key = (tuple(map(_identity, stages[: k + 1])), begin)
+      key = (tuple(map(_hashable, stages[: k + 1])), begin)
       if key in self._images:
         low_res = self._images[key]
         continue
       indices = self._indices(begin)
-      labels = labels_of(indices, self._num_classes)
+      labels = self._generator.labels(indices)
       low_res = self._program(stage, low_res is not None)(
         self._params,
         self._seed,
@@ -119,7 +96,7 @@ class Stagewise:
         jnp.asarray(stage.sigmas, jnp.float32),
         stage.low_res_sigma,
       )
-      made = self._batch_size * self.evaluations(stage)
+      made = self._batch_size * stage.nfe
       side = stage.resolution
       self.evaluated[side] = self.evaluated.get(side, 0) + made
       if k < len(stages) - 1:
@@ -127,25 +104,26 @@ class Stagewise:
     return low_res
 
   def _program(self, stage, conditioned):
-    key = (_program_identity(stage), len(stage.sigmas), conditioned)
+    # Noise levels are arguments of the program, all else is part of it.
+    key = (stage._replace(sigmas=None, low_res_sigma=None), conditioned)
+    key = (*key, len(stage.sigmas))
     if key not in self._programs:
 
       def run(params, seed, indices, labels, low_res, sigmas, low_res_sigma):
         indices, labels, low_res = jax.lax.with_sharding_constraint(
-          (indices, labels, low_res), NamedSharding(self._mesh, OVER_DEVICES)
+          (indices, labels, low_res), batch_sharding(self._generator.mesh)
         )
         (image,), _ = cascade(
-          self._bind(params),
+          self._generator.bind(params),
           noise.image_keys(seed, indices),
           [stage._replace(sigmas=sigmas, low_res_sigma=low_res_sigma)],
-          channels=self._channels,
+          channels=self._generator.spec.channels,
           label=labels,
           low_res=low_res,
-          upsample=self._upsample,
         )
         return image
 
-      everywhere = NamedSharding(self._mesh, PartitionSpec())
+      everywhere = replicated(self._generator.mesh)
       self._programs[key] = jax.jit(run, out_shardings=everywhere)
     return self._programs[key]
 
@@ -154,9 +132,12 @@ class Stagewise:
     key = (stage.resolution, conditioned)
     if key not in self._seconds:
       inputs = evaluation_inputs(
-        self._batch_size, stage.resolution, self._channels, conditioned
+        self._batch_size,
+        stage.resolution,
+        self._generator.spec.channels,
+        conditioned,
       )
-      run = jax.jit(lambda params, *args: self._bind(params)(*args))
+      run = jax.jit(lambda params, *args: self._generator.bind(params)(*args))
       taken = []
       for _ in range(REPEATS + 1):
         since = time.perf_counter()
@@ -166,22 +147,5 @@ class Stagewise:
     return self._seconds[key]
 
 
-def _program_identity(stage):
-  """All of a stage that is no argument of its program."""
-  sampler = getattr(stage.sampler, "keywords", {})
-  guide = getattr(stage.guide, "keywords", {})
-  return (
-    stage.resolution,
-    stage.sampler.__name__,
-    tuple(sorted(sampler.items())),
-    stage.start,
-    tuple(sorted(guide.items())),
-  )
-
-
-def _identity(stage):
-  return (
-    _program_identity(stage),
-    tuple(np.asarray(stage.sigmas).tolist()),
-    stage.low_res_sigma,
-  )
+def _hashable(stage):
+  return stage._replace(sigmas=tuple(np.asarray(stage.sigmas).tolist()))

@@ -50,7 +50,7 @@ class Checkpoints:
       cleanup_tmp_directories=create,
     )
     self._manager = ocp.CheckpointManager(self._directory, options=options)
-    self._verified: set[int] = set()
+    self._verified: set[tuple[int, str]] = set()
 
   def latest_step(self) -> int | None:
     """The newest complete checkpoint."""
@@ -75,7 +75,11 @@ class Checkpoints:
       return
     self._manager.wait_until_finished()
     self._write_manifests()
-    meta = {**meta, "shapes": _shapes(state.params)}
+    meta = {
+      **meta,
+      "shapes": _shapes(state.params),
+      "images_seen": int(state.images_seen),
+    }
     self._manager.save(
       step,
       args=ocp.args.Composite(
@@ -88,7 +92,7 @@ class Checkpoints:
   def meta(self, step: int | None = None) -> dict[str, Any]:
     """What `save` was given, of the newest checkpoint or that of `step`."""
     step = self.existing_step(step)
-    self._verify(step)
+    self._verify(step, "meta/")
     args = ocp.args.Composite(meta=ocp.args.JsonRestore())
     return self._manager.restore(step, args=args)["meta"]
 
@@ -134,6 +138,7 @@ class Checkpoints:
   def _checked(self, step, params):
     """The step to restore, once its bytes and shapes are known to be right."""
     step = self.existing_step(step)
+    self._verify(step)
     there, here = self.meta(step)["shapes"], _shapes(params)
     for name in sorted(there.keys() | here.keys()):
       if there.get(name) != here.get(name):
@@ -150,17 +155,19 @@ class Checkpoints:
       f"no checkpoint in {self._directory}: train first, or set {self._option}"
     )
 
-  def _verify(self, step):
-    """Compares the sums of a checkpoint's files, once."""
+  def _verify(self, step, part=""):
+    """Compares the sums of a checkpoint's files, or of a part, once."""
     folder = self._directory / str(step)
     manifest = folder / MANIFEST
-    if step in self._verified:
+    if self._verified & {(step, part), (step, "")}:
       return
-    self._verified.add(step)
+    self._verified.add((step, part))
     if not manifest.exists():
       logging.warning("%s has no manifest: its bytes are not checked", folder)
       return
     for name, digest in json.loads(manifest.read_text()).items():
+      if not name.startswith(part):
+        continue
       file = folder / name
       if not file.exists() or files.sha256(file) != digest:
         raise UserError(

@@ -14,6 +14,7 @@ from lowdiff_jax.distributed import is_main
 from lowdiff_jax.train.checkpoint import Checkpoints
 from lowdiff_jax.train.state import TrainState
 from lowdiff_jax.train.step import TrainStep
+from lowdiff_jax.train.writer import MetricWriter, NullWriter
 from lowdiff_jax.types import Array, Batch, Metrics, UserError
 
 
@@ -57,6 +58,22 @@ class Schedule(NamedTuple):
   checkpoint_every: int
 
 
+class Run(NamedTuple):
+  """Where training writes, and what it is watched by.
+
+  Attributes:
+    checkpoints: where to save.
+    meta: saved with each checkpoint.
+    writer: `writer.MetricWriter`.
+    evaluate: state -> metrics to log; writes its own images.
+  """
+
+  checkpoints: Checkpoints
+  meta: dict[str, Any]
+  writer: MetricWriter | NullWriter
+  evaluate: Callable[[TrainState], Metrics]
+
+
 def train(
   state: TrainState,
   *,
@@ -64,10 +81,7 @@ def train(
   batches: Callable[[int], Iterator[Batch]],
   key: Array,
   schedule: Schedule,
-  checkpoints: Checkpoints,
-  meta: dict[str, Any],
-  writer: Any,
-  evaluate: Callable[[TrainState], Metrics],
+  run: Run,
 ) -> TrainState:
   """Trains until schedule.num_steps have been taken.
 
@@ -77,10 +91,7 @@ def train(
     batches: step -> iterator over the global batches from that step on.
     key: of the run; step k uses fold_in(key, k).
     schedule: when to log, evaluate, save and stop.
-    checkpoints: where to save.
-    meta: saved with each checkpoint.
-    writer: `metrics.MetricWriter`.
-    evaluate: state -> metrics to log; writes its own pictures.
+    run: where to write.
 
   Returns:
     The last state, which is saved.
@@ -90,8 +101,11 @@ def train(
     SystemExit: SIGTERM or Ctrl-C, with the save under way.
   """
   step, pending = int(state.step), []
+  checkpoints, meta, writer, evaluate = run
   data, since = batches(step), time.perf_counter()
   num_steps, batch_size = schedule.num_steps, schedule.batch_size
+  # Of steps with another batch size too, if there were any.
+  before = int(state.images_seen) - step * batch_size
   bar = _progress_bar(step, num_steps, batch_size)
   with StopSignal() as stop, bar as progress:
     while step < num_steps:
@@ -105,7 +119,8 @@ def train(
         means = _finite_means(pending, step, checkpoints)
         seconds = time.perf_counter() - since
         means["images_per_second"] = len(pending) * batch_size / seconds
-        writer.write_scalars(step, {"images": step * batch_size, **means})
+        seen = before + step * batch_size
+        writer.write_scalars(step, {"images": seen, **means})
         progress.set_postfix_str(f"loss {means['loss']:.4f}", refresh=False)
         pending, since = [], time.perf_counter()
       progress.update(batch_size)
@@ -150,7 +165,7 @@ def _finite_means(pending, last_step, checkpoints):
       kept = "no checkpoint yet" if good is None else f"step {good} is kept"
       raise UserError(
         f"the loss is not finite at step {step} ({kept}): lower "
-        "config.optimizer.learning_rate or config.optimizer.clip_norm"
+        "learning_rate or clip_norm"
       )
   return {
     name: np.mean([metrics[name] for metrics in pending])

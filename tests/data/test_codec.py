@@ -7,8 +7,9 @@ import pytest
 
 from lowdiff_jax import distributed
 from lowdiff_jax.data import codec
+from lowdiff_jax.data.codec import sample_posterior
 from lowdiff_jax.diffusion import pyramid
-from lowdiff_jax.models.autoencoders.kl import KLAutoencoder, sample_posterior
+from lowdiff_jax.models.autoencoders.kl import KLAutoencoder
 
 MODULE = KLAutoencoder(
   resolution=16,

@@ -5,8 +5,7 @@ import pytest
 
 from lowdiff_jax.data.codec import from_uint8
 from lowdiff_jax.data.images import Images
-from lowdiff_jax.data.scales import measure
-from lowdiff_jax.diffusion import pyramid
+from lowdiff_jax.data.scales import measure_scales
 from lowdiff_jax.types import ImageSpec
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (23, 8, 8, 3), np.uint8)
@@ -22,11 +21,10 @@ def run(batch_size):
     return IMAGES[i], 0
 
   source = Images(ImageSpec(8, 3, 0), (), len(IMAGES), decode)
-  scales = measure(
+  scales = measure_scales(
     source,
     (4, 8),
     normalise=from_uint8,
-    upsample=pyramid.upsample,
     batch_size=batch_size,
   )
   assert read == list(range(len(IMAGES)))

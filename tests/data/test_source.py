@@ -105,7 +105,7 @@ def test_a_test_split_is_never_trained_on(data_dir):
 def test_large_images_are_averaged_and_cropped_if_asked(tmp_path):
   for i in range(4):
     pixels = write(tmp_path / f"{i}.png", size=(20, 16), seed=i)
-  with pytest.raises(UserError, match=r"0\.png is 20x16.*data\.crop=center"):
+  with pytest.raises(UserError, match=r"0\.png is 20x16.*crop='center'"):
     open_folder(tmp_path)
   _, test = open_folder(tmp_path, crop="center")
   square = pixels[:, 2:18].astype(float)
@@ -179,7 +179,7 @@ def test_a_set_of_another_format(name, data_dir, tmp_path):
   info = json.loads(path.read_text())
   path.write_text(json.dumps({**info, "fileFormat": "tfrecord"}))
   with pytest.raises(
-    UserError, match=r"as tfrecord in .* as array_record, .*config\.data\.dir"
+    UserError, match=r"as tfrecord in .* as array_record, .*data\.dir"
   ):
     source.open_splits(f"tfds:{name}", resolution=8, data_dir=str(tmp_path))
 

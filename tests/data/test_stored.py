@@ -83,10 +83,10 @@ def test_what_is_wrong_is_named(tmp_path):
       open_stored(path, 4, SHAPE)
   Image.fromarray(PIXELS[0, :5, :5]).save(folder / "1" / "small.png")
   with pytest.raises(UserError, match=r"small.png is 5x5 .* expected 6x6"):
-    everything(open_stored(folder, 4, None).pictures)
+    everything(open_stored(folder, 4, None).images)
   (folder / "1" / "small.png").write_bytes(b"?")
   with pytest.raises(UserError, match=r"small.png cannot be read .* replace"):
-    everything(open_stored(folder, 4, SHAPE).pictures)
+    everything(open_stored(folder, 4, SHAPE).images)
 
 
 def test_a_cut_picture_is_named(tmp_path):
@@ -94,7 +94,7 @@ def test_a_cut_picture_is_named(tmp_path):
   path = tmp_path / "1" / "003.png"
   path.write_bytes(path.read_bytes()[:-40])
   with pytest.raises(UserError, match=r"003.png cannot be read"):
-    everything(open_stored(tmp_path, 4, SHAPE).pictures)
+    everything(open_stored(tmp_path, 4, SHAPE).images)
 
 
 @pytest.mark.parametrize(
@@ -120,4 +120,4 @@ def test_a_damaged_array_is_named(tmp_path):
   data[len(data) // 2] ^= 1
   path.write_bytes(data)
   with pytest.raises(UserError, match=r"a.npz is damaged"):
-    everything(open_stored(path, 4, SHAPE).pictures)
+    everything(open_stored(path, 4, SHAPE).images)

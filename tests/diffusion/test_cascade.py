@@ -1,13 +1,12 @@
 """The laws of the cascade."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lowdiff_jax.diffusion import cascade, guidance, noise, sampler
+from lowdiff_jax.diffusion import cascade, noise, sampler
+from lowdiff_jax.diffusion.guidance import Guidance
 from lowdiff_jax.types import NO_LABEL, Condition
 from tests import gaussian
 
@@ -27,8 +26,8 @@ def denoise(noisy, sigma, cond):
 
 def stages(**kwargs):
   return (
-    cascade.Stage(4, SIGMAS, sampler.heun),
-    cascade.Stage(8, SIGMAS, sampler.dpmpp_2m, **kwargs),
+    cascade.Stage(4, SIGMAS, sampler.Heun()),
+    cascade.Stage(8, SIGMAS, sampler.DPMpp2M(), **kwargs),
   )
 
 
@@ -48,7 +47,7 @@ def test_one_stage_is_the_sampler():
 
   sample([0, 1], [stages()[0]._replace(sampler=spy)])
   assert seen["cond"].low_res is None
-  expected, _ = sampler.heun(
+  expected, _ = sampler.Heun()(
     denoise, seen["keys"], seen["noisy"], SIGMAS, seen["cond"]
   )
   np.testing.assert_array_equal(image, expected)
@@ -116,17 +115,32 @@ def test_traces_once_and_never_calls_the_host():
   assert "while" in text  # The steps are a scan, not unrolled.
 
 
-def test_evaluations_counts_the_network():
-  guided = stages()[0]._replace(
-    guide=functools.partial(
-      guidance.classifier_free, scale=2.0, interval=(0.5, 5.0)
-    )
-  )
+def counted(stage):
+  """NFE by running the stage on a denoiser that counts its images."""
+  count = 0
+
+  def spy(noisy, sigma, cond):
+    nonlocal count
+    count += len(noisy)
+    return denoise(noisy, sigma, cond)
+
+  keys = noise.image_keys(0, [0])
+  with jax.disable_jit():
+    cascade.cascade(spy, keys, [stage], channels=1, label=jnp.zeros(1, int))
+  return count
+
+
+def test_nfe_counts_the_network():
+  guided = stages()[0]._replace(guidance=Guidance(2.0, (0.5, 5.0)))
   in_heun = [*SIGMAS[:-1], *SIGMAS[1:-1]]
   inside = sum(0.5 <= sigma <= 5.0 for sigma in in_heun)
-  assert cascade.evaluations(stages()[0]) == 11
-  assert cascade.evaluations(stages()[1]) == 6
-  assert cascade.evaluations(guided) == 11 + inside
+  assert stages()[0].nfe == counted(stages()[0]) == 11
+  assert stages()[1].nfe == counted(stages()[1]) == 6
+  assert guided.nfe == counted(guided) == 11 + inside
+  at_the_limits = guided._replace(
+    guidance=Guidance(2.0, (float(SIGMAS[3]), float(SIGMAS[1])))
+  )
+  assert at_the_limits.nfe == counted(at_the_limits) == 11 + 6
 
 
 @pytest.mark.parametrize("sigma", [0.4, 2.0, 7.0])
@@ -136,9 +150,9 @@ def test_guidance(sigma):
   cond = Condition(label=jnp.array([1, 5]))
   without = Condition(label=jnp.full(2, NO_LABEL))
   labelled, unlabelled = denoise(x, sigma, cond), denoise(x, sigma, without)
-  identity = guidance.classifier_free(denoise, 1.0)
+  identity = Guidance(1.0)(denoise)
   np.testing.assert_array_equal(identity(x, sigma, cond), labelled)
-  guided = guidance.classifier_free(denoise, 3.0, interval=(0.5, 5.0))
+  guided = Guidance(3.0, (0.5, 5.0))(denoise)
   expected = labelled
   if sigma[0] == 2.0:
     expected = unlabelled + 3 * (labelled - unlabelled)
@@ -148,7 +162,7 @@ def test_guidance(sigma):
 def test_guidance_of_mixed_levels():
   x, sigma = gaussian.noisy(1.0), jnp.array([2.0, 7.0])
   cond = Condition(label=jnp.array([1, 5]))
-  guided = guidance.classifier_free(denoise, 3.0, interval=(0.5, 5.0))
+  guided = Guidance(3.0, (0.5, 5.0))(denoise)
   plain = denoise(x, sigma, cond)
   result = guided(x, sigma, cond)
   np.testing.assert_allclose(result[1], plain[1], atol=1e-5)

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lowdiff_jax.diffusion import guidance, loss, noise, precondition, sampler
+from lowdiff_jax.diffusion import loss, noise, precondition, sampler
+from lowdiff_jax.diffusion.guidance import Guidance
 from lowdiff_jax.types import NO_LABEL, Condition
 from tests import gaussian
 
@@ -37,7 +38,7 @@ def test_euler_in_sigma_is_euler_in_time():
   for t, t_next in itertools.pairwise(times):
     x = x + (t_next - t) * velocity(x, t)
   sigmas = noise.flow_sigmas(19, 1e5, SHIFT)
-  image, _ = sampler.euler(denoise, KEYS, 1e5 * eps, sigmas, Condition())
+  image, _ = sampler.Euler()(denoise, KEYS, 1e5 * eps, sigmas, Condition())
   np.testing.assert_allclose(image, x, atol=2e-4)
 
 
@@ -65,7 +66,7 @@ def test_losses_are_those_of_the_velocity(sigma):
   rng = np.random.default_rng(0)
   clean = jnp.asarray(rng.normal(size=(3, 4, 4, 8)), jnp.float32)
   level = jnp.full(3, sigma)
-  error, direction = loss.denoising_loss(
+  error, cosine_loss = loss.denoising_loss(
     denoise,
     jax.random.key(1),
     clean,
@@ -81,7 +82,7 @@ def test_losses_are_those_of_the_velocity(sigma):
   np.testing.assert_allclose(error, expected, rtol=1e-3)
   norms = np.linalg.norm(ours, axis=-1) * np.linalg.norm(target, axis=-1)
   cosine = (ours * target).sum(-1) / norms
-  np.testing.assert_allclose(direction, 1 - cosine.mean((1, 2)), atol=1e-3)
+  np.testing.assert_allclose(cosine_loss, 1 - cosine.mean((1, 2)), atol=1e-3)
 
 
 def test_weight_times_c_out_squared_is_one():
@@ -90,11 +91,11 @@ def test_weight_times_c_out_squared_is_one():
   np.testing.assert_allclose(weight, 1, rtol=1e-5)
 
 
-def test_a_new_network_has_a_finite_gradient_of_direction():
+def test_a_new_network_has_a_finite_gradient_of_the_cosine_loss():
   """LightningDiT's output starts at zero, where no direction is defined."""
   clean = jnp.ones((2, 2, 2, 4))
 
-  def direction(scale):
+  def cosine_loss(scale):
     def untrained(noisy, sigma, cond):
       pre = precondition.flow(sigma[:, None, None, None])
       return pre.c_skip * noisy + pre.c_out * scale * jnp.ones_like(noisy)
@@ -109,7 +110,7 @@ def test_a_new_network_has_a_finite_gradient_of_direction():
     )
     return losses.mean()
 
-  value, slope = jax.value_and_grad(direction)(0.0)
+  value, slope = jax.value_and_grad(cosine_loss)(0.0)
   assert abs(value - 1) < 1e-3 and 0 < abs(slope) < 1e3
 
 
@@ -123,8 +124,8 @@ def test_guidance_of_the_first_channels_alone():
   """The published habit: the other channels are those of the label."""
   cond = Condition(label=jnp.arange(2))
   args = (gaussian.noisy(5.0, (2, 4, 4, 8)), jnp.full(2, 5.0), cond)
-  everywhere = guidance.classifier_free(labelled, 3.0)(*args)
-  first = guidance.classifier_free(labelled, 3.0, channels=3)(*args)
+  everywhere = Guidance(3.0)(labelled)(*args)
+  first = Guidance(3.0, channels=3)(labelled)(*args)
   np.testing.assert_array_equal(first[..., :3], everywhere[..., :3])
   # Half the batch may round the other way.
   np.testing.assert_allclose(
@@ -137,7 +138,7 @@ def test_guiding_the_estimate_is_guiding_the_velocity():
   """D is affine in v, so LightningDiT's scales mean the same here."""
   cond, sigma = Condition(label=jnp.arange(2)), jnp.full(2, 3.0)
   noisy = gaussian.noisy(3.0)
-  guided = guidance.classifier_free(labelled, 2.5)(noisy, sigma, cond)
+  guided = Guidance(2.5)(labelled)(noisy, sigma, cond)
   without = labelled(noisy, sigma, Condition(jnp.full(2, NO_LABEL)))
 
   def v(estimate):
@@ -156,4 +157,4 @@ def test_the_second_order_pays_on_the_shifted_grid():
     image, _ = solver(gaussian.denoise, KEYS, x, sigmas, Condition())
     return jnp.abs(image - gaussian.exact(x, 1e3)).max()
 
-  assert error(sampler.dpmpp_2m) < error(sampler.euler) / 3 < 0.1
+  assert error(sampler.DPMpp2M()) < error(sampler.Euler()) / 3 < 0.1

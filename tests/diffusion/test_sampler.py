@@ -5,13 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lowdiff_jax.diffusion import cascade, noise, sampler
+from lowdiff_jax.diffusion import noise, sampler
 from lowdiff_jax.types import Condition
 from tests import gaussian
 
 KEYS = noise.image_keys(0, np.arange(2))
-# Those that solve the flow.
-SOLVERS = (sampler.euler, sampler.heun, sampler.dpmpp_2m)
+SOLVERS = (sampler.Euler(), sampler.Heun(), sampler.DPMpp2M())
 
 
 def error(solver, num_steps):
@@ -55,7 +54,7 @@ def test_reaches_the_exact_solution(solver):
   np.testing.assert_allclose(image, gaussian.exact(x, 10.0), atol=0.02)
 
 
-@pytest.mark.parametrize("solver", sampler.SAMPLERS.values())
+@pytest.mark.parametrize("solver", SOLVERS)
 def test_one_step_is_the_denoiser(solver):
   x = gaussian.noisy(5.0)
   image, _ = solver(gaussian.denoise, KEYS, x, np.array([5.0, 0]), Condition())
@@ -63,7 +62,7 @@ def test_one_step_is_the_denoiser(solver):
   np.testing.assert_allclose(image, expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("solver", sampler.SAMPLERS.values())
+@pytest.mark.parametrize("solver", SOLVERS)
 def test_trajectory_ends_at_the_image(solver):
   sigmas = noise.karras_sigmas(5, 0.01, 5.0)
   x = gaussian.noisy(5.0)
@@ -81,77 +80,51 @@ def test_churn_keeps_the_distribution():
   keys = noise.image_keys(0, np.arange(count))
   x = gaussian.noisy(10.0, (count, 2, 2, 1))
   sigmas = noise.karras_sigmas(64, 0.002, 10.0)
-  image, _ = sampler.heun(
-    gaussian.denoise, keys, x, sigmas, Condition(), churn=20.0
-  )
-  plain, _ = sampler.heun(gaussian.denoise, keys, x, sigmas, Condition())
+  args = (gaussian.denoise, keys, x, sigmas, Condition())
+  image, _ = sampler.Heun(churn=20.0)(*args)
+  plain, _ = sampler.Heun()(*args)
   assert jnp.abs(image - plain).max() > 0.1
   assert abs(image.mean() - gaussian.MEAN) < 0.03
   assert abs(image.std() - gaussian.STD) < 0.03
 
 
-def end_of_flow(noisy, sigma, cond):
-  """What a perfect consistency model returns."""
-  del cond
-  return gaussian.exact(noisy, sigma[:, None, None, None])
+def evaluated_levels(solver, sigmas):
+  """The noise levels at which a sampler really evaluates the denoiser."""
+  seen = []
+
+  def spy(x, sigma, cond):
+    jax.debug.callback(lambda level: seen.append(float(level)), sigma[0])
+    return gaussian.denoise(x, sigma, cond)
+
+  solver(spy, KEYS, gaussian.noisy(5.0), sigmas, Condition())
+  jax.effects_barrier()
+  return sorted(seen)
 
 
-@pytest.mark.parametrize("num_steps", [1, 2, 8])
-def test_consistency_samples_the_data_in_any_number_of_steps(num_steps):
-  count = 4096
-  keys = noise.image_keys(0, np.arange(count))
-  sigmas = noise.karras_sigmas(num_steps, 0.2, 10.0)
-  args = (gaussian.noisy(10.0, (count, 2, 2, 1)), sigmas, Condition())
-  image, _ = sampler.consistency(end_of_flow, keys, *args)
-  assert abs(image.mean() - gaussian.MEAN) < 0.03
-  assert abs(image.std() - gaussian.STD) < 0.03
-  # The mean of the clean images is no image.
-  smooth, _ = sampler.consistency(gaussian.denoise, keys, *args)
-  assert smooth.std() < 0.9 * gaussian.STD
-
-
-def test_consistency_of_one_image_is_that_image():
-  image = jnp.asarray(np.random.default_rng(1).normal(size=(4, 4, 1)))
-  result, estimates = sampler.consistency(
-    lambda x, sigma, cond: jnp.broadcast_to(image, x.shape),
-    KEYS,
-    gaussian.noisy(5.0),
-    noise.karras_sigmas(3, 0.1, 5.0),
-    Condition(),
-    trajectory=True,
+@pytest.mark.parametrize("steps", [1, 2, 5])
+@pytest.mark.parametrize(
+  "solver", [*SOLVERS, sampler.Heun(20.0), sampler.Heun(5.0, 0.1, 1.0)]
+)
+def test_levels_are_where_the_denoiser_is_evaluated(solver, steps):
+  sigmas = noise.karras_sigmas(steps, 0.01, 5.0)
+  np.testing.assert_allclose(
+    sorted(solver.levels(sigmas)), evaluated_levels(solver, sigmas), rtol=1e-6
   )
-  np.testing.assert_array_equal(result, jnp.stack([image, image]))
-  assert (estimates == image).all()
 
 
-def test_noise_of_consistency_is_each_images_own_and_each_steps():
-  """What the denoiser is given after the first step is sigma eps."""
-  given = []
-
-  def black(x, sigma, cond):
-    given.append(x / sigma[:, None, None, None])
-    return jnp.zeros_like(x)
-
-  def run(keys):
-    given.clear()
-    x, sigmas = jnp.zeros((2, 32, 32, 1)), np.array([5.0, 2.0, 0.5, 0.0])
-    with jax.disable_jit():
-      sampler.consistency(black, keys, x, sigmas, Condition())
-    return np.stack(given[1:])
-
-  ours = run(KEYS)
-  assert abs(ours.std() - 1) < 0.05
-  correlation = np.corrcoef(ours.reshape(4, -1))
-  assert np.abs(correlation - np.eye(4)).max() < 0.15
-  np.testing.assert_array_equal(ours[:, ::-1], run(KEYS[::-1]))
-  assert (ours != run(noise.image_keys(1, np.arange(2)))).all()
-
-
-def test_consistency_evaluates_once_a_step():
-  for steps in (1, 2, 5):
-    sigmas = noise.karras_sigmas(steps, 0.1, 5.0)
-    stage = cascade.Stage(8, sigmas, sampler.consistency)
-    assert cascade.evaluations(stage) == steps
+def test_samplers_with_equal_settings_are_one():
+  assert sampler.Heun(churn=40.0) == sampler.Heun(40.0)
+  assert len({sampler.Heun(), sampler.Heun(0.0), sampler.Heun(1.0)}) == 2
+  assert sampler.Heun() != sampler.Euler()
+  assert sampler.Heun().settings() == {}
+  assert sampler.Heun(40.0).settings() == {
+    "churn": 40.0,
+    "churn_min": 0.0,
+    "churn_max": np.inf,
+    "churn_noise": 1.0,
+  }
+  for name, make in sampler.SAMPLERS.items():
+    assert make().name == name
 
 
 def test_karras_grid_is_the_published_one():

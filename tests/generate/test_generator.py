@@ -1,4 +1,4 @@
-"""Generated images and the pictures made of them."""
+"""Generated images, and the grids made of them."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from lowdiff_jax.data import codec
-from lowdiff_jax.generate import generator, grids
+from lowdiff_jax.generate import grids
+from lowdiff_jax.generate.generator import Request, concatenate
 from lowdiff_jax.types import NO_LABEL
 from tests import tiny
 
@@ -26,29 +27,21 @@ def params(experiment):
   return jax.tree.unflatten(tree, leaves)
 
 
-def make(program, params, indices, batch_size=8, **kwargs):
-  return generator.concatenate(
-    generator.generate_images(
-      program,
-      params,
-      np.asarray(indices),
-      seed=0,
-      batch_size=batch_size,
-      num_classes=10,
-      **kwargs,
-    )
-  )
+def make(experiment, program, params, indices, batch_size=8):
+  request = Request(np.asarray(indices), batch_size)
+  return concatenate(experiment.generator.generate(program, params, request))
 
 
 def test_image_depends_on_seed_and_index_alone(experiment, params):
   """Over eight devices or one, in batches of 8 or 16, the last one in part."""
-  program = experiment.generator(experiment.stages)
-  small = make(program, params, range(20))
-  large = make(program, params, range(20), batch_size=16)
+  program = experiment.generator.program(experiment.stages)
+  small = make(experiment, program, params, range(20))
+  large = make(experiment, program, params, range(20), batch_size=16)
   alone = tiny.experiment(devices=jax.devices()[:1])
   there = jax.device_put(jax.device_get(params), jax.devices()[0])
-  one = make(alone.generate, there, range(20), batch_size=7)
-  some = make(program, params, [17, 3])
+  other = alone.generator.program(alone.stages)
+  one = make(alone, other, there, range(20), batch_size=7)
+  some = make(experiment, program, params, [17, 3])
   assert program._cache_size() == 2  # One for each batch size.
   for a, b, c in zip(small.stages, large.stages, one.stages, strict=True):
     # Rounding to integers may fall to either side.
@@ -65,25 +58,29 @@ def test_image_depends_on_seed_and_index_alone(experiment, params):
 
 def test_the_whole_cascade_never_calls_the_host(experiment, params):
   indices = np.arange(8)
-  args = (params, 0, indices, generator.labels_of(indices, 10))
-  text = experiment.generate.lower(*args).compile().as_text()
+  args = (params, 0, indices, experiment.generator.labels(indices))
+  program = experiment.generator.program(experiment.stages)
+  text = program.lower(*args).compile().as_text()
   for host in ("infeed", "outfeed", "send(", "recv(", "callback"):
     assert host not in text
 
 
 def test_trajectories_end_at_the_stages(experiment, params):
-  program = experiment.generator(experiment.stages, trajectory=True)
-  images = make(program, params, range(10))
+  program = experiment.generator.program(experiment.stages, trajectory=True)
+  images = make(experiment, program, params, range(10))
   for stage, steps in zip(images.stages, images.trajectories, strict=True):
     np.testing.assert_array_equal(steps[-1], stage)
   assert [len(steps) for steps in images.trajectories] == [3, 2]
 
 
-def test_labels():
+def test_labels(experiment):
   indices = np.arange(5)
-  assert generator.labels_of(indices, 3).tolist() == [0, 1, 2, 0, 1]
-  assert generator.labels_of(indices, 3, label=2).tolist() == [2] * 5
-  assert generator.labels_of(indices, 0).tolist() == [NO_LABEL] * 5
+  spec, generator = experiment.spec, experiment.generator
+  three = generator._replace(spec=spec._replace(num_classes=3))
+  assert three.labels(indices).tolist() == [0, 1, 2, 0, 1]
+  assert three.labels(indices, label=2).tolist() == [2] * 5
+  none = generator._replace(spec=spec._replace(num_classes=0))
+  assert none.labels(indices).tolist() == [NO_LABEL] * 5
 
 
 def test_bytes_survive_the_way_to_floats_and_back():
@@ -127,7 +124,7 @@ def test_memory_is_bounded_by_the_largest_stage():
 
   def temporary(stages, low_res=None):
     args = (params, 0, np.arange(64), np.zeros(64, np.int32), low_res)
-    program = alone.generator(stages).lower(*args).compile()
+    program = alone.generator.program(stages).lower(*args).compile()
     return program.memory_analysis().temp_size_in_bytes
 
   first, last = alone.stages

@@ -5,7 +5,7 @@ import pytest
 
 from lowdiff_jax.metrics import features as module
 from lowdiff_jax.metrics.features import collect
-from lowdiff_jax.types import Batch, Pictures
+from lowdiff_jax.types import Batch, ImageSet
 
 COUNT, BATCH = 23, 4
 
@@ -34,7 +34,7 @@ def pictures(read=None, stop=COUNT):
       )
       yield Batch(image, numbers.astype(np.int32))
 
-  return Pictures(COUNT, BATCH, batches)
+  return ImageSet(COUNT, BATCH, batches)
 
 
 def extract(images):

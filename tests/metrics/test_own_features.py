@@ -5,7 +5,7 @@ import pytest
 from sklearn import datasets
 
 from lowdiff_jax.metrics.own_features import own_evaluator
-from lowdiff_jax.types import Batch, Pictures
+from lowdiff_jax.types import Batch, ImageSet
 
 RNG = np.random.default_rng(0)
 
@@ -13,7 +13,7 @@ RNG = np.random.default_rng(0)
 def score(evaluator, *batches):
   """Of some batches, all but the last of the size of the first."""
   count = sum(len(batch.label) for batch in batches)
-  pictures = Pictures(count, len(batches[0].label), lambda _: iter(batches))
+  pictures = ImageSet(count, len(batches[0].label), lambda _: iter(batches))
   return evaluator.score(pictures).values
 
 

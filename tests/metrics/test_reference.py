@@ -10,7 +10,7 @@ from lowdiff_jax.metrics.compute import inception_figures
 from lowdiff_jax.metrics.inception import OUTPUTS, InceptionV3
 from lowdiff_jax.metrics.inception_weights import Inception
 from lowdiff_jax.metrics.reference import make_reference, read_reference
-from lowdiff_jax.types import Batch, Pictures, UserError
+from lowdiff_jax.types import Batch, ImageSet, UserError
 
 SIZE = 4
 POOL = "pool2048"
@@ -46,7 +46,7 @@ def pictures(count, seed, read=None):
       read.append(start)
     yield batch
 
-  return Pictures(count, count, batches)
+  return ImageSet(count, count, batches)
 
 
 def make(path, read=None, held_out=30, **settings):
@@ -127,10 +127,10 @@ def test_adm_s_files_have_pictures_for_precision_and_recall(tmp_path):
 
 def test_files_of_something_else_are_named(tmp_path):
   path = tmp_path / "a.npz"
-  with pytest.raises(UserError, match=r"reference: .*a.npz cannot be read"):
+  with pytest.raises(UserError, match=r"a.npz cannot be read"):
     read(path)
   path.write_bytes(b"?")
-  with pytest.raises(UserError, match=r"reference: .*a.npz cannot be read"):
+  with pytest.raises(UserError, match=r"a.npz cannot be read"):
     read(path)
   np.savez(path, mean=np.zeros(3))
   with pytest.raises(UserError, match=r"a.npz has no mu and sigma"):

@@ -32,14 +32,14 @@ DIT = functools.partial(
   dit.LightningDiT, input_size=8, hidden_size=16, depth=2, num_heads=2
 )
 KINDS = {
-  "matched": functools.partial(UNET, entry="matched"),
-  "whole": functools.partial(UNET, entry="whole"),
+  "matching": functools.partial(UNET, entry="matching_level"),
+  "top": functools.partial(UNET, entry="top_level"),
   "ncsnpp": functools.partial(UNET, **NCSNPP),
   "dit": DIT,
 }
 
 
-def make(resolutions, kind="matched", *, residual=(), shared=True, **fields):
+def make(resolutions, kind="matching", *, residual=(), shared=True, **fields):
   backbone = KINDS[kind](
     out_channels=2,
     num_classes=3,
@@ -52,13 +52,11 @@ def make(resolutions, kind="matched", *, residual=(), shared=True, **fields):
       sigma, sigma_data={2: 0.4, 4: 0.5, 8: 0.6}[resolution]
     )
 
-  return unified.UnifiedDenoiser(
-    backbone, resolutions, edm, pyramid.upsample, residual, shared
-  )
+  return unified.UnifiedDenoiser(backbone, resolutions, edm, residual, shared)
 
 
 @functools.cache
-def init(resolutions, kind="matched", **fields):
+def init(resolutions, kind="matching", **fields):
   return jax.jit(unified.init_params, static_argnums=(0, 2))(
     make(resolutions, kind, **fields), jax.random.key(0), 2
   )
@@ -102,7 +100,7 @@ def test_one_tree_serves_all_resolutions(kind):
   assert denoise(*inputs(8)).shape == (3, 8, 8, 2)
 
 
-@pytest.mark.parametrize("kind", ["matched", "dit"])
+@pytest.mark.parametrize("kind", ["matching", "dit"])
 def test_a_residual_is_denoised_around_the_condition(kind):
   """Nothing but the origin moves; without a condition nothing does."""
   params = randomised(init((4, 8), kind))
@@ -120,7 +118,7 @@ def test_a_residual_is_denoised_around_the_condition(kind):
   )
 
 
-@pytest.mark.parametrize("kind", ["matched", "dit"])
+@pytest.mark.parametrize("kind", ["matching", "dit"])
 def test_separate_networks_share_nothing(kind):
   params = init((4, 8), kind, shared=False)
 
@@ -142,7 +140,7 @@ def pytree_max(tree):
 
 
 @pytest.mark.parametrize(
-  ("entry", "reaches"), [("matched", False), ("whole", True)]
+  ("entry", "reaches"), [("matching", False), ("top", True)]
 )
 def test_entry_decides_which_levels_a_small_image_runs_through(entry, reaches):
   params = randomised(init((4, 8), entry))
@@ -157,7 +155,7 @@ def test_entry_decides_which_levels_a_small_image_runs_through(entry, reaches):
   assert (outer > 0) == reaches and inner > 0
 
 
-@pytest.mark.parametrize("kind", ["matched", "dit"])
+@pytest.mark.parametrize("kind", ["matching", "dit"])
 def test_all_that_it_is_told_matters(kind):
   params = randomised(init((4, 8), kind))
   denoise = unified.bind(make((4, 8), kind), params)

@@ -1,4 +1,4 @@
-"""What LightningDiT costs: parameters, multiply-adds, program, memory."""
+"""What LightningDiT costs: parameters, MACs, program, memory."""
 
 import jax
 import jax.numpy as jnp
@@ -56,10 +56,10 @@ def test_full_size_parameter_counts(size, count):
   ("side", "published"), [(16, 22.96), (8, 5.51), (4, 1.36)]
 )
 def test_an_evaluation_costs_what_is_published(side, published):
-  """10^9 multiply-adds of B/1, but for what is computed once an image."""
+  """10^9 MACs of B/1, but for what is computed once an image."""
   network = full_size("B")
   params, *args = shapes(network, side)
-  cost = flops.multiply_adds(network.apply, params, *args)
+  cost = flops.macs(network.apply, params, *args)
   per_image = sum(
     leaf.size
     for path, leaf in jax.tree_util.tree_leaves_with_path(params)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from lowdiff_jax.diffusion import noise
-from lowdiff_jax.generate import generator
+from lowdiff_jax.generate.generator import Request, concatenate
 from lowdiff_jax.schedules.stagewise import Stagewise
 from tests import tiny
 
@@ -16,34 +16,25 @@ def experiment():
 
 
 def make(experiment, bind=None):
-  return Stagewise(
-    bind or experiment.bind,
-    experiment.init().params,
-    channels=1,
-    upsample=experiment.upsample,
-    decode=experiment.codec.decode,
-    mesh=experiment.mesh,
-    seed=0,
-    num_classes=10,
-    batch_size=8,
-  )
+  generator = experiment.generator
+  if bind is not None:
+    generator = generator._replace(bind=bind)
+  return Stagewise(generator, experiment.init().params, seed=0, batch_size=8)
 
 
 def images(maker, stages, count=12, first=0):
-  pictures = maker.pictures(stages, count, first)
-  return np.concatenate([batch.image for batch in pictures.read(0)])
+  made = maker.images(stages, count, first)
+  return np.concatenate([batch.image for batch in made.read(0)])
 
 
 def test_the_images_are_those_of_one_program(experiment):
   found = images(make(experiment), experiment.stages, 12, 3)
-  expected = generator.concatenate(
-    generator.generate_images(
-      experiment.generate,
+  generator = experiment.generator
+  expected = concatenate(
+    generator.generate(
+      generator.program(experiment.stages),
       experiment.init().params,
-      np.arange(3, 15),
-      seed=0,
-      batch_size=8,
-      num_classes=10,
+      Request(np.arange(3, 15), 8),
     )
   )
   # Rounding to integers may fall to either side.
@@ -56,7 +47,7 @@ def test_what_two_cascades_share_is_made_once(experiment):
   first, last = experiment.stages
   images(maker, experiment.stages)
   small, large = maker.evaluated[4], maker.evaluated[8]
-  assert small == 16 * maker.evaluations(first)
+  assert small == 16 * first.nfe
   other = last._replace(sigmas=noise.karras_sigmas(4, 0.01, 5.0))
   images(maker, (first, other))
   assert maker.evaluated == {4: small, 8: large + 16 * 4}
@@ -92,6 +83,6 @@ def test_seconds_add_up(experiment):
     for stages in ((first,), (first, last), (first, longer))
   )
   assert 0 < one < two < three
-  per_evaluation = (two - one) / maker.evaluations(last)
+  per_evaluation = (two - one) / last.nfe
   np.testing.assert_allclose(three - one, 12 * per_evaluation)
   assert jax.device_count() == 8

@@ -58,7 +58,7 @@ def test_one_program_serves_fresh_stepped_and_restored_states():
 def test_mesh_must_fit_the_devices():
   assert dict(distributed.make_mesh(-1, 2).shape) == {"data": 4, "fsdp": 2}
   for data, fsdp in ((3, 1), (-1, 16), (-1, 3)):
-    with pytest.raises(UserError, match=r"config\.mesh: .* devices, 8"):
+    with pytest.raises(UserError, match=r"data=.* devices, 8"):
       distributed.make_mesh(data, fsdp)
 
 

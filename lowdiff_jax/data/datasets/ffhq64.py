@@ -69,7 +69,7 @@ class Ffhq64(tfds.core.GeneratorBasedBuilder):
     pictures = find_pictures(downloads / "manual", self.COUNT)
     return {"train": self._generate_examples(pictures)}
 
-  def _generate_examples(self, pictures: "Pictures"):
+  def _generate_examples(self, pictures: "ImageSet"):
     folder = self._kept / pictures.place.name
     for start in range(0, self.COUNT, CHUNK):
       numbers = range(start, min(start + CHUNK, self.COUNT))
@@ -84,7 +84,7 @@ class Ffhq64(tfds.core.GeneratorBasedBuilder):
 
 
 @dataclasses.dataclass(frozen=True)
-class Pictures:
+class ImageSet:
   """FFHQ as it was fetched.
 
   Attributes:
@@ -113,7 +113,7 @@ class Pictures:
       ) from error
 
 
-def find_pictures(manual: Path, count: int) -> Pictures:
+def find_pictures(manual: Path, count: int) -> ImageSet:
   """The pictures 0 ... count - 1 in the manual folder.
 
   Args:
@@ -134,7 +134,7 @@ def find_pictures(manual: Path, count: int) -> Pictures:
     else:
       continue
     names = _by_number(place, stamps, count)
-    return Pictures(place, names, [stamps[name] for name in names], content)
+    return ImageSet(place, names, [stamps[name] for name in names], content)
   raise UserError(
     f"tfds:ffhq64 has to be fetched by hand: get images1024x1024 from {HOME} "
     f"and put the folder, or a zip of it, into {manual}"
@@ -176,7 +176,7 @@ def _by_number(place, names, count):
   return [found[i] for i in range(count)]
 
 
-def shrink(pictures: Pictures, numbers: range, path: Path) -> np.ndarray:
+def shrink(pictures: ImageSet, numbers: range, path: Path) -> np.ndarray:
   """Some pictures in 64x64, which are kept.
 
   Args:

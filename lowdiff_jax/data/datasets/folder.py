@@ -18,26 +18,22 @@ def open_folder(
 ) -> tuple[Images, Images]:
   """Train and test images of a folder; unreadable files are named and left."""
   if not root.is_dir():
-    raise UserError(f"config.data.source: there is no folder {root}")
+    raise UserError(f"there is no folder {root}")
   files = _files(root)
   if not files:
-    raise UserError(
-      f"config.data.source: no image in {root} ({' '.join(EXTENSIONS)})"
-    )
+    raise UserError(f"no image in {root} ({' '.join(EXTENSIONS)})")
   folders = [path.relative_to(root).parts[0] for path in files]
   names = tuple(sorted(set(folders)))
   if all(path.parent == root for path in files):
     names = ()
   elif any(path.parent == root for path in files):
     raise UserError(
-      f"config.data.source: {root} holds images both in subfolders (classes) "
+      f"{root} holds images both in subfolders (classes) "
       "and beside them; move them into one or the other"
     )
   files, channels = _survey(files, resolution, crop)
   if len(files) < 4:
-    raise UserError(
-      f"config.data.source: fewer than 4 readable images in {root}"
-    )
+    raise UserError(f"fewer than 4 readable images in {root}")
   spec = ImageSpec(resolution, channels, len(names))
 
   def images(picks):
@@ -72,11 +68,11 @@ def read_small_images(
   """
   path = path.expanduser()
   if not path.exists():
-    raise UserError(f"config.upscale.input: there is no {path}")
+    raise UserError(f"there is no {path}")
   files = _files(path) if path.is_dir() else [path]
   pictures = list(_pictures(files))
   if not pictures:
-    raise UserError(f"config.upscale.input: no readable image in {path}")
+    raise UserError(f"no readable image in {path}")
   for file, picture in pictures:
     if picture.size not in [(side, side) for side in sides]:
       accepted = ", ".join(f"{side}x{side}" for side in sides) or "no images"
@@ -119,7 +115,7 @@ def _check_same_size(file, picture, first_file, first):
     raise UserError(
       f"{file} is {picture.width}x{picture.height} but {first_file} is "
       f"{first.width}x{first.height}: make all images squares of one size, or "
-      "set --config.data.crop=center"
+      "crop them with crop='center'"
     )
 
 

@@ -1,4 +1,4 @@
-"""Pictures in a tar by random access; nothing is extracted.
+"""ImageSet in a tar by random access; nothing is extracted.
 
 A tar is scanned once, for where its pictures lie; this index is kept beside it,
 if that can be written.

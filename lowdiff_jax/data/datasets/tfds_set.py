@@ -114,7 +114,7 @@ def _builder(name, data_dir):
     return kind(data_dir=data_dir or None)
   except tfds.core.DatasetNotFoundError:
     raise UserError(
-      f"config.data.source = 'tfds:{name}': TFDS knows no set of that name; "
+      f"'tfds:{name}': TFDS knows no set of that name; "
       "see https://www.tensorflow.org/datasets/catalog"
     ) from None
 
@@ -140,24 +140,24 @@ def _prepare(builder, name):
       if not _formats(builder):
         reason = str(error).strip().split("\n")[0]
         raise UserError(
-          f"config.data.source = 'tfds:{name}': could not be prepared in "
+          f"'tfds:{name}': could not be prepared in "
           f"{builder.data_dir} ({type(error).__name__}: {reason}); prepare it "
-          "where there is a network and set --config.data.dir"
+          "where there is a network, and name that folder as data.dir"
         ) from error
   formats = _formats(builder)
   if "array_record" not in formats:
     raise UserError(
-      f"config.data.source = 'tfds:{name}': it is prepared as "
+      f"'tfds:{name}': it is prepared as "
       f"{' and '.join(formats)} in {builder.data_dir}; prepare it as "
-      "array_record, or choose another --config.data.dir"
+      "array_record, or choose another data.dir"
     )
   if "image" not in builder.info.features:
     raise UserError(
-      f"config.data.source = 'tfds:{name}': the set has no feature 'image', "
+      f"'tfds:{name}': the set has no feature 'image', "
       f"only {', '.join(builder.info.features)}"
     )
   if "train" not in builder.info.splits:
     raise UserError(
-      f"config.data.source = 'tfds:{name}': the set has no split 'train', only "
+      f"'tfds:{name}': the set has no split 'train', only "
       f"{', '.join(builder.info.splits)}"
     )

@@ -18,12 +18,12 @@ import json
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader
 
 from lowdiff_jax.data import images
+from lowdiff_jax.data.latents.info import LatentInfo
 from lowdiff_jax.types import Batch, ImageSource, ImageSpec, UserError
 
 MANIFEST, SETTINGS = "latents.json", "settings.json"
@@ -32,40 +32,6 @@ VERSION = 1
 # Without them each reader would read ahead, which random access only slows.
 READER_OPTIONS = "readahead_buffer_size:0,max_parallelism:0"
 AGAIN = "run --mode=encode again with the same config"
-
-
-class LatentInfo(NamedTuple):
-  """What is known of a set of latents.
-
-  Attributes:
-    mean: [C] float32 of the training latents of the highest resolution.
-    std: [C] float32 of the same.
-    resolutions: of the latents in a record, lowest first.
-    provenance: how they were made, as it was given to the writer.
-    id: the SHA-256 of the manifest, and so of all that is in the set.
-  """
-
-  mean: np.ndarray
-  std: np.ndarray
-  resolutions: tuple[int, ...]
-  provenance: dict[str, Any]
-  id: str
-
-  def to_json(self) -> dict[str, Any]:
-    """What `from_json` makes the same of."""
-    return self._asdict() | {
-      "mean": self.mean.tolist(),
-      "std": self.std.tolist(),
-    }
-
-  @classmethod
-  def from_json(cls, values: dict[str, Any]) -> "LatentInfo":
-    """The inverse of `to_json`."""
-    return cls(**values)._replace(
-      mean=np.array(values["mean"], np.float32),
-      std=np.array(values["std"], np.float32),
-      resolutions=tuple(values["resolutions"]),
-    )
 
 
 def record_type(shapes: Sequence[Sequence[int]]) -> np.dtype:

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from lowdiff_jax import files
 from lowdiff_jax.data import pipeline
 from lowdiff_jax.data.latents.reader import MANIFEST, SETTINGS, VERSION
-from lowdiff_jax.data.latents.shards import split_shards, write_json
+from lowdiff_jax.data.latents.shards import split_shards
 from lowdiff_jax.types import Array, ImageSource, UserError
 
 # (images [B,R,R,C] uint8, indices [B] int32) -> latents [B,r,r,C] of each
@@ -97,7 +98,7 @@ def _claim(folder, settings, process_index):
     folder.mkdir(parents=True, exist_ok=True)
     if not path.exists():
       if process_index == 0:
-        write_json(path, settings)
+        files.write_json(path, settings, indent=1)
       return
     there = json.loads(path.read_text())
   except OSError as error:
@@ -217,4 +218,4 @@ def _write_manifest(folder, settings, shards):
     "std": np.sqrt(np.maximum(square - mean**2, 0)).tolist(),
     "splits": splits,
   }
-  write_json(folder / MANIFEST, manifest)
+  files.write_json(folder / MANIFEST, manifest, indent=1)

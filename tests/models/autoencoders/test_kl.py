@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lowdiff_jax.data import codec
 from lowdiff_jax.models.autoencoders import kl
 from lowdiff_jax.models.weights import state_dict
 from lowdiff_jax.models.weights.autoencoder_layouts import autoencoder_params
@@ -98,7 +99,7 @@ def test_a_posterior_sample_has_the_given_mean_and_variance():
   mean = jnp.array([-3.0, 0.5])
   logvar = jnp.array([-4.0, 1.0])
   each = jnp.broadcast_to(mean, (400, 8, 8, 2))
-  sample = kl.sample_posterior(
+  sample = codec.sample_posterior(
     jax.random.split(jax.random.key(0), 400),
     each,
     jnp.broadcast_to(logvar, each.shape),
@@ -112,12 +113,12 @@ def test_a_posterior_sample_has_the_given_mean_and_variance():
 def test_a_posterior_sample_depends_on_its_own_key_alone():
   keys = jax.random.split(jax.random.key(0), 3)
   mean, logvar = jax.random.normal(jax.random.key(1), (2, 3, 4, 4, 2))
-  batch = kl.sample_posterior(keys, mean, logvar)
+  batch = codec.sample_posterior(keys, mean, logvar)
   for i in range(3):
     one = slice(i, i + 1)
-    alone = kl.sample_posterior(keys[one], mean[one], logvar[one])
+    alone = codec.sample_posterior(keys[one], mean[one], logvar[one])
     np.testing.assert_array_equal(alone, batch[one])
-  assert kl.sample_posterior(keys, mean, None) is mean
+  assert codec.sample_posterior(keys, mean, None) is mean
 
 
 WEIGHT = "encoder.down.1.attn.0.q.weight"

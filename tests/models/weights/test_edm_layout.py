@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from lowdiff_jax.diffusion import precondition
-from lowdiff_jax.experiment import build_experiment
+from lowdiff_jax.experiment.parts import build_experiment
 from lowdiff_jax.models import unified
 from lowdiff_jax.models.weights import edm_layout, pickled, state_dict
 from lowdiff_jax.parity import verify
@@ -201,7 +201,6 @@ def test_a_tensor_stays_within_its_storage():
 
 
 GOLDEN_FIELDS = {
-  "stages.resolutions": (8, 16),
   "model.channels": 16,
   "model.channel_mult": (1, 2),
   "model.num_blocks": 2,
@@ -213,8 +212,10 @@ def test_a_new_run_starts_from_published_weights():
   """At the top resolution it is the published denoiser, condition or not."""
   spec = ImageSpec(16, 3, 10)
   config = tiny.config(
+    resolutions=(8, 16),
     **GOLDEN_FIELDS,
-    **{"model.init_from": str(DDPMPP), "stages.sigma_data": (0.5, 0.5)},
+    **{f"stages.{stage}.sigma_data": 0.5 for stage in ("s8", "s16")},
+    **{"model.init_from": str(DDPMPP)},
   )
   experiment = build_experiment(config, spec, devices=jax.devices()[:1])
   state = experiment.init()
@@ -230,7 +231,7 @@ def test_a_new_run_starts_from_published_weights():
   ours = jax.jit(lambda params: experiment.bind(params)(*args))(state.params)
   published = verify.edm_unet(json.loads(str(golden["config"])))
   denoiser = unified.UnifiedDenoiser(
-    published, (16,), lambda s, _: precondition.edm(s, sigma_data=0.5), None
+    published, (16,), lambda s, _: precondition.edm(s, sigma_data=0.5)
   )
   params = {"backbone": edm_layout.unet_params(state_dict.read_state(DDPMPP))}
   theirs = jax.jit(lambda params: unified.bind(denoiser, params)(*args))(params)

@@ -6,9 +6,9 @@ import jax
 import numpy as np
 import pytest
 
-from lowdiff_jax.data.latents.reader import LatentInfo
+from lowdiff_jax.data.latents.info import LatentInfo
 from lowdiff_jax.diffusion import precondition
-from lowdiff_jax.experiment import build_experiment
+from lowdiff_jax.experiment.parts import build_experiment
 from lowdiff_jax.models import dit, position, unified
 from lowdiff_jax.models.weights import lightningdit_layout, state_dict
 from lowdiff_jax.parity import verify
@@ -73,12 +73,11 @@ def test_a_cascade_starts_from_published_weights(tmp_path):
     "model.hidden_size": 64,
     "model.num_heads": 4,
     "model.dtype": "float32",
-    "stages.resolutions": (4, 8),
   }
   info = LatentInfo(np.zeros(8), np.ones(8), (8,), {}, "")
 
   def make(**more):
-    config = tiny.config("smoke", "imagenet256", **fields, **more)
+    config = tiny.config("smoke", "imagenet256", (4, 8), **fields, **more)
     return build_experiment(config, ImageSpec(8, 8, 10), info)
 
   experiment = make()
@@ -93,7 +92,7 @@ def test_a_cascade_starts_from_published_weights(tmp_path):
   ours = experiment.bind(experiment.init().params)(x, sigma, cond)
   backbone = dit.LightningDiT(8, 64, 2, 4, 8, num_classes=10)
   published = unified.UnifiedDenoiser(
-    backbone, (8,), lambda s, _: precondition.flow(s), None
+    backbone, (8,), lambda s, _: precondition.flow(s)
   )
   loaded = lightningdit_layout.dit_params(state_dict.read_state(file), 8)
   theirs = unified.bind(published, {"backbone": loaded})(x, sigma, cond)

@@ -3,11 +3,11 @@
   python -m launch.study --minutes=240 [-- --config.data.dir=/data ...]
 
 What follows `--` is passed to every `python -m lowdiff_jax.main`. A page of a
-study (configs/study_cifar10.py) has VARIANTS, its arguments, and ROWS: name ->
-(variant, fields to sample it with). The variants train in turns, so that they
-have seen about equally many images whenever the time is up; then each row is
-scored, and all are timed side by side. The same command goes on where it was,
-and only writes the table once everything is done.
+study (configs/study_cifar10.py) has VARIANTS, its arguments; --rows-file has
+ROWS: name -> (variant, fields to sample it with). The variants train in turns,
+so that they have seen about equally many images whenever the time is up; then
+each row is scored, and all are timed side by side. The same command goes on
+where it was, and only writes the table once everything is done.
 
 In --workdir: a run for each variant, logs/, rows/ and speed.json, and what it
 is for: study.md, study.json and study.png. Exit status 1 if a job failed.
@@ -20,9 +20,11 @@ import signal
 import sys
 from pathlib import Path
 
-from launch import study_page, study_table
-from launch.study_jobs import Jobs
-from launch.study_page import Study
+from launch.study import page as study_page
+from launch.study import table as study_table
+from launch.study.jobs import Jobs
+from launch.study.page import Study
+from lowdiff_jax.experiment.training import batch_size
 from lowdiff_jax.types import UserError
 
 # Of the time for scores: what is kept for timing.
@@ -33,7 +35,12 @@ def main() -> int:
   """Does what time allows; the exit status."""
   args = _arguments()
   study = study_page.open_study(
-    args.config, args.arguments, args.variants, args.rows, args.passed
+    args.config,
+    args.rows_file,
+    args.arguments,
+    variants=args.variants,
+    rows=args.rows,
+    passed=args.passed,
   )
   signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
   jobs = Jobs(args.workdir / "logs", args.minutes)
@@ -70,6 +77,9 @@ def _arguments() -> argparse.Namespace:
   parser.add_argument(
     "--config", type=Path, default=Path("configs/study_cifar10.py")
   )
+  parser.add_argument(
+    "--rows-file", type=Path, default=Path("launch/study/cifar10.py")
+  )
   parser.add_argument("--workdir", type=Path, default=Path("runs/study"))
   parser.add_argument("--arguments", type=names, default=[], help="of the page")
   parser.add_argument("--variants", type=names, help="a,b; all by default")
@@ -96,32 +106,24 @@ def _step(workdir: Path, variant: str) -> int:
 
 
 def _train(args, study: Study, jobs: Jobs, spare: float) -> None:
-  """Turn by turn, each variant up to as many images as the others.
-
-  What goes on from another variant has to wait for its last turn.
-  """
+  """Turn by turn, each variant up to as many images as the others."""
   failed = set()
   for turn in range(1, args.turns + 1):
     for name, variant in study.variants.items():
       config = variant.config
       images = args.images or config.train.images
       images = math.ceil(images * turn / args.turns)
-      steps = math.ceil(images / max(config.stages.images))
+      steps = math.ceil(images / batch_size(config))
       if name in failed or _step(args.workdir, name) >= steps:
         continue
-      parent = study.parents.get(name)
-      if parent and turn < args.turns:
-        continue
-      begin = [f"--config.model.init_from={args.workdir}/{parent}"]
       command = _command(
         args,
         name,
         *variant.flags,
-        *(begin if parent else []),
         "--mode=train",
         f"--config.train.images={images}",
         "--config.evaluation.images=0",
-        "--config.evaluation.images_on_the_way=0",
+        "--config.evaluation.images_during_training=0",
       )
       done = jobs.run(f"train {name}", command, spare, f"to {images:,} images")
       if done is None:
@@ -182,7 +184,7 @@ def _time(args, records, jobs: Jobs) -> None:
   """All rows anew if there is one that is not timed yet."""
   timed = study_table.read_speed(args.workdir, records)
   if timed.keys() != records.keys():
-    command = ["-m", "launch.study_speed", str(args.workdir), *records]
+    command = ["-m", "launch.study.speed", str(args.workdir), *records]
     jobs.run("time", command, 0, f"{len(records)} rows")
 
 

@@ -1,7 +1,7 @@
 """Ours against the published PyTorch code of EDM, in turns on one machine.
 
   git clone https://github.com/NVlabs/edm ~/edm
-  python -m launch.compare_edm --edm ~/edm --torch-python PYTHON
+  python -m launch.compare.edm --edm ~/edm --torch-python PYTHON
 
 PYTHON is an interpreter with PyTorch, SciPy, requests, click, psutil, tqdm and
 Pillow. Both sides get the same weights of the full-size CIFAR-10 network, agree
@@ -24,8 +24,9 @@ import jax
 import numpy as np
 
 from configs import cifar10
-from launch.worker import Worker
-from lowdiff_jax.experiment import build_experiment
+from launch.compare.worker import Worker
+from lowdiff_jax.experiment import defaults
+from lowdiff_jax.experiment.parts import build_experiment
 from lowdiff_jax.types import Batch, Condition, ImageSpec
 
 # Largest error over largest value; bfloat16 keeps 8 bits.
@@ -81,10 +82,10 @@ class _Ours:
     config = cifar10.get_config("baseline")
     config.model.init_from = f"{files}/weights.npz"
     config.model.dtype = args.dtype
-    config.stages.images = (args.batch_size,) * len(config.stages.images)
+    defaults.set_stages(config, batch_size=args.batch_size)
     config.baseline.steps = args.steps
     self.experiment = build_experiment(config, ImageSpec(32, 3, 0))
-    self.generate = self.experiment.generate
+    self.generate = self.experiment.generator.program(self.experiment.stages)
     self.state = self.experiment.init()
     self.labels = np.full(args.batch_size, -1, np.int32)
     shape = (args.batch_size, 32, 32, 3)

@@ -1,6 +1,6 @@
 """How long a training step of LightningDiT compiles, by depth.
 
-  python -m launch.compile_time [--size B] [--depths 12 24] [--remat none]
+  python -m launch.compare.compile_time [--size B] [--depths 12 24]
 
 The step trains two resolutions, 8x8 and 16x16 latents: loss, gradient, Adam and
 average. Nothing is run and no weight is made. The depths take turns, with the
@@ -102,11 +102,10 @@ def training_step(args, depth):
     backbone,
     RESOLUTIONS,
     lambda sigma, _: precondition.flow(sigma),
-    pyramid.upsample,
   )
   stages = [
     loss.StageLoss(
-      side, args.batch_size, 0.0, 1.0, loss.flow_weight, direction=1.0
+      side, args.batch_size, 0.0, 1.0, loss.flow_weight, cosine_weight=1.0
     )
     for side in RESOLUTIONS
   ]

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from lowdiff_jax import files
 from lowdiff_jax.metrics.table import distance_of
 from lowdiff_jax.schedules import pareto
 
@@ -15,11 +16,9 @@ Record = Mapping[str, Any]
 
 
 def write_json(path: Path, record: Any) -> None:
-  """Writes it whole or not at all."""
+  """Writes a record atomically, and its folder if need be."""
   path.parent.mkdir(parents=True, exist_ok=True)
-  partial = path.with_name(f"{path.name}.partial")
-  partial.write_text(json.dumps(record, indent=2) + "\n")
-  partial.replace(path)
+  files.write_json(path, record)
 
 
 def row_file(workdir: Path, name: str) -> Path:
@@ -44,15 +43,15 @@ def read_score(path: Path) -> dict[str, Any]:
     path: of the summary of several ranges of seeds, or of the one range.
 
   Returns:
-    Its figures, the images trained on and the NFE of each stage.
+    Its metrics, the images trained on and the NFE of each stage.
   """
   score = json.loads(path.read_text())
-  files = score.get("files", [path.name])
-  one = json.loads(path.with_name(files[0]).read_text())
+  names = score.get("files", [path.name])
+  one = json.loads(path.with_name(names[0]).read_text())
   protocol = one["protocol"]
   return {
     "score": str(path),
-    "ranges": len(files),
+    "ranges": len(names),
     "images_scored": protocol["images"],
     "images_seen": protocol["images_trained_on"],
     "nfe": [stage["nfe"] for stage in protocol["sampling"]],

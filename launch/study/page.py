@@ -5,10 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from absl import flags as absl_flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
-from lowdiff_jax.experiment.check import check
+from lowdiff_jax.experiment.overrides import override, parse_flags, read_page
 from lowdiff_jax.types import UserError
 
 
@@ -32,28 +31,30 @@ class Study(NamedTuple):
 
   Attributes:
     variants: to train, by their names.
-    parents: variant -> the one that it goes on from, if it does.
     rows: to score.
-    page_rows: all that the page has, these among them.
+    page_rows: all that there are, these among them.
   """
 
   variants: dict[str, Variant]
-  parents: Mapping[str, str]
   rows: list[Row]
   page_rows: list[Row]
 
 
 def open_study(
   page: Path,
+  rows_of_page: Path,
   arguments: Sequence[str] = (),
+  *,
   variants: Sequence[str] | None = None,
   rows: Sequence[str] | None = None,
   passed: Sequence[str] = (),
 ) -> Study:
-  """Reads a page and checks whatever will be run.
+  """Reads a page and its rows, and checks whatever will be run.
 
   Args:
-    page: a Python file with VARIANTS, PARENTS, ROWS and get_config.
+    page: a config page with VARIANTS, its arguments.
+    rows_of_page: a Python file with ROWS: name -> (variant, fields). Each
+      variant also is a row.
     arguments: of the page, for all variants.
     variants: the names of those to train; all by default.
     rows: the names of those to score; all of these variants by default.
@@ -65,23 +66,23 @@ def open_study(
   Raises:
     UserError: what is not there, or which flag is wrong.
   """
-  if not page.is_file():
-    raise UserError(f"--config={page}: there is no such file")
-  names = runpy.run_path(str(page))
-  if not {"VARIANTS", "ROWS"} <= names.keys():
-    raise UserError(f"--config={page}: not of a study, it has no ROWS")
-  variants = _known("variants", variants, names["VARIANTS"])
-  of_variants = [row for row, (v, _) in names["ROWS"].items() if v in variants]
+  known = _names(page, "--config", "VARIANTS")
+  variants = _known("variants", variants, known)
+  all_rows = {
+    **{name: (name, {}) for name in known},
+    **_names(rows_of_page, "--rows-file", "ROWS"),
+  }
+  of_variants = [row for row, (v, _) in all_rows.items() if v in variants]
   rows = _known("rows", rows, of_variants)
 
-  def flags(variant, fields: Mapping[str, Any]):
+  def flags(variant: str, fields: Mapping[str, Any]) -> list[str]:
     config = f"--config={page}:{','.join([variant, *arguments])}"
     changed = (f"--config.{name}={value}" for name, value in fields.items())
     return [config, *passed, *changed]
 
   page_rows = [
     Row(name, variant, flags(variant, fields))
-    for name, (variant, fields) in names["ROWS"].items()
+    for name, (variant, fields) in all_rows.items()
   ]
   chosen = [row for row in page_rows if row.name in rows]
   for row in chosen:
@@ -89,10 +90,19 @@ def open_study(
   trained = {variant: flags(variant, {}) for variant in variants}
   return Study(
     {name: Variant(f, open_config(f)) for name, f in trained.items()},
-    names.get("PARENTS", {}),
     chosen,
     page_rows,
   )
+
+
+def _names(path, flag, name):
+  """What a Python file calls `name`."""
+  if not path.is_file():
+    raise UserError(f"{flag}={path}: there is no such file")
+  found = runpy.run_path(str(path))
+  if name not in found:
+    raise UserError(f"{flag}={path}: not of a study, it has no {name}")
+  return found[name]
 
 
 def _known(flag, chosen, known):
@@ -117,15 +127,14 @@ def open_config(flags: Sequence[str]) -> ConfigDict:
   Raises:
     UserError: it is none.
   """
-  argv, values = ["study", *flags], absl_flags.FlagValues()
-  config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
-  try:
-    rest = values(argv)[1:]
-    if rest:
-      raise UserError(f"after --: expected --config.FIELD=VALUE, not {rest[0]}")
-    config = values.config
-    config.keys()  # A page that cannot be read fails when used.
-  except (absl_flags.Error, AttributeError, KeyError, ValueError) as error:
-    raise UserError(str(error).strip().splitlines()[-1]) from error
-  check(config)
-  return config
+  page, fields = "", []
+  for flag in flags:
+    name, _, value = flag.partition("=")
+    if name == "--config":
+      page = value
+    elif name.startswith("--config."):
+      fields.append((name.removeprefix("--config."), value))
+    else:
+      raise UserError(f"after --: expected --config.FIELD=VALUE, not {flag}")
+  config = read_page(page)
+  return override(config, parse_flags(fields, config))

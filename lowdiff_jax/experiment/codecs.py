@@ -1,4 +1,4 @@
-"""From a config to the autoencoder and its weights."""
+"""From a config to the codec: pixels, or an autoencoder and its weights."""
 
 import functools
 import hashlib
@@ -7,8 +7,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from lowdiff_jax.data import codec
+from lowdiff_jax.data.latents.info import LatentInfo
 from lowdiff_jax.distributed import is_main
 from lowdiff_jax.models.autoencoders import kl, taef2
 from lowdiff_jax.models.weights import state_dict
@@ -16,9 +19,9 @@ from lowdiff_jax.models.weights.autoencoder_layouts import (
   autoencoder_params,
   taef2_params,
 )
-from lowdiff_jax.types import Autoencoder, UserError
+from lowdiff_jax.types import Autoencoder, Codec, ImageSpec, UserError
 
-# As `kl.weights`: not trained at all.
+# As config.autoencoder.weights: not trained at all.
 RANDOM = "random"
 
 
@@ -87,3 +90,41 @@ def _load(module, kind, weights):
   if is_main():
     print(f"autoencoder {path}, sha256 {sha256}")
   return Loaded(module, jax.tree.map(jnp.asarray, params), sha256)
+
+
+def make_codec(
+  config: ConfigDict, spec: ImageSpec, info: LatentInfo | None, mesh: Mesh
+) -> Codec:
+  """The codec of the config's images.
+
+  Args:
+    config: the config.
+    spec: of the images.
+    info: how they were encoded, if they are latents.
+    mesh: of the devices.
+
+  Returns:
+    The codec. It needs the autoencoder's weights when it encodes or decodes,
+    and not before.
+  """
+  if config.data.space == "pixels":
+    return codec.pixels(spec.channels)
+
+  def load():
+    loaded = load_autoencoder(config)
+    ours, theirs = loaded.sha256, info.provenance["autoencoder"]
+    if ours != theirs:
+      raise UserError(
+        f"config.autoencoder.weights: {config.autoencoder.weights} is not what "
+        f"these latents were made with: sha256 {ours}, expected {theirs}"
+      )
+    return loaded.module, loaded.params
+
+  return codec.latents(
+    load,
+    info.mean,
+    info.std,
+    factor=make_autoencoder(config).factor,
+    batch_size=config.autoencoder.batch_size,
+    mesh=mesh,
+  )

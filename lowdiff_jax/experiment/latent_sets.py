@@ -1,24 +1,25 @@
-"""From a config to latents: the autoencoder, their data set, the codec."""
+"""From a config to its data set of latents, encoded if it is not yet."""
 
 import functools
 from pathlib import Path
 
 import jax
-from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from lowdiff_jax import distributed
 from lowdiff_jax.data import codec, source
 from lowdiff_jax.data.datasets.tfds_set import data_folder
 from lowdiff_jax.data.latents import reader
-from lowdiff_jax.data.latents.reader import LatentInfo
+from lowdiff_jax.data.latents.info import LatentInfo
 from lowdiff_jax.data.latents.writer import write_latents
-from lowdiff_jax.experiment.load_autoencoder import (
+from lowdiff_jax.experiment.codecs import (
   load_autoencoder,
   make_autoencoder,
 )
+from lowdiff_jax.experiment.errors import naming
+from lowdiff_jax.experiment.schema import resolutions
 from lowdiff_jax.models.weights import state_dict
-from lowdiff_jax.types import Codec, ImageSource, ImageSpec, UserError
+from lowdiff_jax.types import ImageSource, UserError
 
 # What training must know to be right; the rest says where latents came from.
 MATTERS = ("autoencoder", "resolution", "pyramid")
@@ -73,7 +74,7 @@ def encode(config: ConfigDict) -> Path:
   folder = latents_folder(config)
   section = config.latents
   try:
-    images = open_pictures(config)
+    images = open_images(config)
   except UserError as error:
     raise UserError(f"no latents in {folder}, and no images: {error}") from None
   loaded = load_autoencoder(config)
@@ -102,15 +103,23 @@ def encode(config: ConfigDict) -> Path:
   return folder
 
 
-def open_pictures(config: ConfigDict) -> tuple[ImageSource, ImageSource]:
-  """The pictures that are encoded, those to train on and those held out."""
-  return source.open_splits(
-    config.data.source,
-    resolution=picture_side(config),
-    crop=config.data.crop,
-    data_dir=config.data.dir,
-    hold_out=config.data.hold_out,
-  )
+def open_images(config: ConfigDict) -> tuple[ImageSource, ImageSource]:
+  """The images that are encoded, those to train on and those held out."""
+  return open_splits(config, image_side(config))
+
+
+def open_splits(
+  config: ConfigDict, resolution: int
+) -> tuple[ImageSource, ImageSource]:
+  """The images of config.data, at a resolution: (train, held out)."""
+  with naming("config.data.source"):
+    return source.open_splits(
+      config.data.source,
+      resolution=resolution,
+      crop=config.data.crop,
+      data_dir=config.data.dir,
+      hold_out=config.data.hold_out,
+    )
 
 
 def latents_folder(config: ConfigDict) -> Path:
@@ -118,51 +127,13 @@ def latents_folder(config: ConfigDict) -> Path:
   if config.latents.dir:
     return Path(config.latents.dir).expanduser()
   name = config.data.source.rstrip("/").replace(":", "/").split("/")[-1]
-  name = f"{name}_{picture_side(config)}_{config.autoencoder.kind}"
+  name = f"{name}_{image_side(config)}_{config.autoencoder.kind}"
   return data_folder(config.data.dir) / "latents" / name
 
 
-def picture_side(config: ConfigDict) -> int:
-  """Of the pictures that are encoded, in pixels."""
-  return config.stages.resolutions[-1] * make_autoencoder(config).factor
-
-
-def make_codec(
-  config: ConfigDict, spec: ImageSpec, info: LatentInfo | None, mesh: Mesh
-) -> Codec:
-  """The codec of the config's images.
-
-  Args:
-    config: the config.
-    spec: of the images.
-    info: how they were encoded, if they are latents.
-    mesh: of the devices.
-
-  Returns:
-    The codec. It needs the autoencoder's weights when it encodes or decodes,
-    and not before.
-  """
-  if config.data.space == "pixels":
-    return codec.pixels(spec.channels)
-
-  def load():
-    loaded = load_autoencoder(config)
-    ours, theirs = loaded.sha256, info.provenance["autoencoder"]
-    if ours != theirs:
-      raise UserError(
-        f"config.autoencoder.weights: {config.autoencoder.weights} is not what "
-        f"these latents were made with: sha256 {ours}, expected {theirs}"
-      )
-    return loaded.module, loaded.params
-
-  return codec.latents(
-    load,
-    info.mean,
-    info.std,
-    factor=make_autoencoder(config).factor,
-    batch_size=config.autoencoder.batch_size,
-    mesh=mesh,
-  )
+def image_side(config: ConfigDict) -> int:
+  """Side of the images that are encoded, in pixels."""
+  return resolutions(config)[-1] * make_autoencoder(config).factor
 
 
 def _read_statistics(config):
@@ -175,9 +146,9 @@ def _read_statistics(config):
 
 
 def _resolutions(config):
-  """How many latents are made of a picture."""
+  """How many latents are made of an image."""
   reencode = config.latents.pyramid == "reencode"
-  return len(config.stages.resolutions) if reencode else 1
+  return len(config.stages) if reencode else 1
 
 
 def _provenance(config, sha256):
@@ -186,7 +157,7 @@ def _provenance(config, sha256):
     "source": config.data.source,
     "crop": config.data.crop,
     "hold_out": config.data.hold_out,
-    "resolution": picture_side(config),
+    "resolution": image_side(config),
     "autoencoder": sha256,
     "kind": config.autoencoder.kind,
     "pyramid": config.latents.pyramid,

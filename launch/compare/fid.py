@@ -1,6 +1,6 @@
 """Our scores against torch-fidelity's: of the same pictures, in one run.
 
-  python -m launch.compare_fid --torch-python PYTHON --weights FILE \\
+  python -m launch.compare.fid --torch-python PYTHON --weights FILE \\
     --pictures a.npz --reference b.npz
 
 PYTHON is an interpreter with torch-fidelity; FILE holds weights of the FID
@@ -22,7 +22,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from launch.worker import Worker
+from launch.compare.worker import Worker
 from lowdiff_jax import distributed
 from lowdiff_jax.data.stored import open_stored
 from lowdiff_jax.metrics import compute

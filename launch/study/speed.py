@@ -1,6 +1,6 @@
 """Times the rows of a study side by side: `launch.study` runs it.
 
-  python -m launch.study_speed runs/study two baseline
+  python -m launch.study.speed runs/study two baseline
 
 Reads runs/study/rows and writes runs/study/speed.json.
 """
@@ -11,9 +11,10 @@ from pathlib import Path
 
 import jax
 
-from launch import study_page, study_table
+from launch.study import page as study_page
+from launch.study import table as study_table
 from lowdiff_jax.cli.main import keep_compiled_programs
-from lowdiff_jax.experiment import trained
+from lowdiff_jax.experiment import run_folder
 from lowdiff_jax.profiling import flops, throughput
 
 
@@ -30,24 +31,19 @@ def main() -> int:
   for name, record in records.items():
     config = study_page.open_config(record["flags"])
     workdir = args.workdir / record["variant"]
-    experiment, params, _ = trained.load(config, workdir)
+    model = run_folder.load(config, workdir)
+    experiment = model.experiment
     candidates.append(
       throughput.Candidate(
-        name,
-        experiment.stages,
-        experiment.generate,
-        experiment.bind,
-        params,
-        experiment.codec.decode,
+        name, experiment.stages, experiment.generator, model.params
       )
     )
   section = config.benchmark
-  batch_size = trained.batch_size(section.batch_size)
+  batch_size = model.batch_size(section.batch_size)
   rows = throughput.benchmark(
     candidates,
     batch_size=batch_size,
     repeats=section.repeats,
-    channels=experiment.spec.channels,
     peak=flops.peak(config.model.dtype).flops,
   )
   study_table.write_json(

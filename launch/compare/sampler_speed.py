@@ -1,6 +1,6 @@
 """What makes sampling fast: each choice timed against its alternative.
 
-  python -m launch.sampler_speed [--config=configs/study_cifar10.py:three]
+  python -m launch.compare.sampler_speed [--config=PAGE]
 
 Weights are random: they decide nothing about speed. Prints images/s (medians of
 runs in turn) of the cascade as one program and as a program for each stage, in
@@ -10,7 +10,6 @@ full one.
 """
 
 import argparse
-import functools
 import os
 import statistics
 import subprocess
@@ -21,10 +20,11 @@ import time
 import jax
 import numpy as np
 
-from launch.study_page import open_config
+from launch.study.page import open_config
 from lowdiff_jax.cli.main import keep_compiled_programs
-from lowdiff_jax.diffusion import guidance
-from lowdiff_jax.experiment import build_experiment
+from lowdiff_jax.diffusion.guidance import Guidance
+from lowdiff_jax.experiment.parts import build_experiment
+from lowdiff_jax.experiment.schema import resolutions
 from lowdiff_jax.profiling import flops, throughput
 from lowdiff_jax.schedules.stagewise import Stagewise
 from lowdiff_jax.types import ImageSpec
@@ -52,19 +52,12 @@ def main() -> None:
 
 def _experiment(args, *flags):
   config = open_config([f"--config={args.config}", *flags])
-  spec = ImageSpec(config.stages.resolutions[-1], 3, args.classes)
+  spec = ImageSpec(resolutions(config)[-1], 3, args.classes)
   return build_experiment(config, spec)
 
 
 def _candidate(name, experiment, stages, params):
-  return throughput.Candidate(
-    name,
-    stages,
-    experiment.generator(stages),
-    experiment.bind,
-    params,
-    experiment.codec.decode,
-  )
+  return throughput.Candidate(name, stages, experiment.generator, params)
 
 
 def _time_cascades(args) -> None:
@@ -74,10 +67,8 @@ def _time_cascades(args) -> None:
   params = whole.init().params
 
   def guided(interval):
-    guide = functools.partial(
-      guidance.classifier_free, scale=2.0, interval=interval
-    )
-    return tuple(stage._replace(guide=guide) for stage in whole.stages)
+    guidance = Guidance(2.0, interval)
+    return tuple(stage._replace(guidance=guidance) for stage in whole.stages)
 
   rows = throughput.benchmark(
     [
@@ -88,7 +79,6 @@ def _time_cascades(args) -> None:
     ],
     batch_size=args.batch_size,
     repeats=args.repeats,
-    channels=3,
     peak=flops.peak("float32").flops,
   )
   print(throughput.table([{**row, "scores": None} for row in rows]))
@@ -108,21 +98,13 @@ def _time_cascades(args) -> None:
 def _time_stage_by_stage(args, experiment, params) -> None:
   """A program for each stage, whose images pass through the host."""
   maker = Stagewise(
-    experiment.bind,
-    params,
-    channels=3,
-    upsample=experiment.upsample,
-    decode=experiment.codec.decode,
-    mesh=experiment.mesh,
-    seed=0,
-    num_classes=args.classes,
-    batch_size=args.batch_size,
+    experiment.generator, params, seed=0, batch_size=args.batch_size
   )
   seconds = []
   for repeat in range(args.repeats + 1):
     first = repeat * args.batch_size  # Other images, or none would be made.
     since = time.perf_counter()
-    list(maker.pictures(experiment.stages, args.batch_size, first).read(0))
+    list(maker.images(experiment.stages, args.batch_size, first).read(0))
     seconds.append(time.perf_counter() - since)
   rate = args.batch_size / statistics.median(seconds[1:])
   print(f"a program for each stage: {rate:.2f} images/s")
@@ -132,7 +114,7 @@ def _temporary(args, experiment, stages, params, conditioned=False) -> int:
   """Bytes that the program needs beside its arguments and results."""
   side = stages[0].resolution // 2
   low_res = np.zeros((args.batch_size, side, side, 3), np.float32)
-  program = experiment.generator(stages).lower(
+  program = experiment.generator.program(stages).lower(
     params,
     0,
     np.arange(args.batch_size),
@@ -165,7 +147,7 @@ def _time_stages(args) -> None:
 def _time_starts(args) -> None:
   """From the command to the end of a first batch: compiled anew, and not."""
   code = (
-    "import sys; from launch import sampler_speed; sampler_speed.first_batch("
+    "from launch.compare import sampler_speed; sampler_speed.first_batch("
     f"{args.config!r}, {args.classes}, {args.batch_size})"
   )
   with tempfile.TemporaryDirectory() as cache:
@@ -195,8 +177,8 @@ def first_batch(config: str, classes: int, batch_size: int) -> None:
   params = experiment.init().params
   indices = np.arange(batch_size)
   labels = np.zeros(batch_size, np.int32)
-  program = experiment.generate.lower(params, 0, indices, labels, None)
-  program = program.compile()
+  jitted = experiment.generator.program(experiment.stages)
+  program = jitted.lower(params, 0, indices, labels, None).compile()
   since = time.perf_counter()
   jax.block_until_ready(program(params, 0, indices, labels, None))
   print(time.perf_counter() - since)

@@ -1,0 +1,1 @@
+"""A study: variants of a page, trained alike, in one table."""

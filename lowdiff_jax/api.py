@@ -1,0 +1,268 @@
+"""The library: load a model, sample it, train one. docs/library.md shows how.
+
+Everything here raises ValueError for a mistake, in one line that says the way
+out.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from lowdiff_jax.data.splits import Data
+from lowdiff_jax.diffusion.cascade import Stage
+from lowdiff_jax.experiment import identity, model_folder
+from lowdiff_jax.experiment.overrides import override, read_page
+from lowdiff_jax.experiment.trained import Trained
+from lowdiff_jax.generate.generator import Generated, Request, concatenate
+from lowdiff_jax.types import NO_LABEL, Array, Condition, ImageSpec
+
+
+class Samples(np.ndarray):
+  """Generated images, [N,R,R,C] uint8, with the stages before.
+
+  Attributes:
+    stages: the images after each stage, [N,R_k,R_k,C] uint8, the lowest
+      resolution first; the last ones are the array itself. Slices have none.
+    labels: [N] int32 classes, -1 for none.
+  """
+
+  stages: tuple[np.ndarray, ...]
+  labels: np.ndarray
+
+  @classmethod
+  def of(cls, generated: Generated) -> "Samples":
+    """The images of a generator."""
+    samples = generated.stages[-1].view(cls)
+    samples.stages, samples.labels = generated.stages, generated.labels
+    return samples
+
+  def __array_finalize__(self, parent: Any) -> None:
+    self.stages, self.labels = (), np.zeros(0, np.int32)
+
+
+class Model:
+  """A trained cascade.
+
+  Attributes:
+    config: of the run: `model.config.stages.s32.steps`.
+    spec: resolution and channels of the denoiser's images, number of classes.
+    stages: of sampling, from the config.
+    images_seen: in training.
+  """
+
+  def __init__(self, trained: Trained):
+    self._trained = trained
+    experiment = trained.experiment
+    self.config: ConfigDict = experiment.config
+    self.spec: ImageSpec = experiment.spec
+    self.stages: tuple[Stage, ...] = experiment.stages
+    self.images_seen = trained.images_seen
+    self._programs: dict[Any, Any] = {}
+
+  @property
+  def params(self) -> Any:
+    """The EMA weights, as a tree of arrays."""
+    return self._trained.params
+
+  def denoiser(self, noisy: Array, sigma: Array, condition: Condition) -> Array:
+    """D(noisy; sigma, condition), the clean estimate (EDM, arXiv 2206.00364).
+
+    Args:
+      noisy: [B,H,W,C] float32 at the resolution of one of the stages: images in
+        [-1, 1], or normalised latents, plus noise.
+      sigma: [B] std of the noise.
+      condition: label, low-resolution image and its noise level.
+
+    Returns:
+      [B,H,W,C] float32.
+    """
+    denoise = self._trained.experiment.bind(self.params)
+    return denoise(noisy, sigma, condition)
+
+  def sample(
+    self,
+    count: int = 16,
+    *,
+    seed: int = 0,
+    label: int | None = None,
+    first_index: int = 0,
+    stages: Sequence[Stage] | None = None,
+    batch_size: int | None = None,
+  ) -> Samples:
+    """Generates images; image i is a function of (seed, first_index + i).
+
+    Args:
+      count: how many.
+      seed: of all images.
+      label: class of all images; None for all classes in turn.
+      first_index: of the first image.
+      stages: other stages of sampling than the config's.
+      batch_size: images at a time; the config's sampling.batch_size by default.
+
+    Returns:
+      Images [count,R,R,C] uint8, with `.stages` and `.labels`.
+
+    Raises:
+      ValueError: a class or a count that there is not.
+    """
+    if count < 1:
+      raise ValueError(f"count={count}: expected at least 1")
+    chosen = self.stages if stages is None else tuple(stages)
+    indices = np.arange(first_index, first_index + count)
+    return self._generate(chosen, indices, seed, label, batch_size=batch_size)
+
+  def upscale(
+    self, images: np.ndarray, *, seed: int = 0, label: int | None = None
+  ) -> Samples:
+    """Runs the later stages on low-resolution images.
+
+    Args:
+      images: [N,r,r,C] uint8 at the resolution of a stage but the last.
+      seed: of all images.
+      label: class of all images; None for no class.
+
+    Returns:
+      Images [N,R,R,C] uint8, with `.stages`.
+
+    Raises:
+      ValueError: images of another size or type.
+    """
+    codec = self._trained.experiment.codec
+    sides = [codec.factor * stage.resolution for stage in self.stages]
+    images = np.asarray(images)
+    fits = images.ndim == 4 and images.shape[1] == images.shape[2]
+    fits = fits and images.shape[1] in sides[:-1] and len(images) > 0
+    if images.dtype != np.uint8 or not fits:
+      raise ValueError(
+        f"images are {images.dtype} {images.shape}: expected uint8 [N,r,r,C] "
+        f"with r one of {sides[:-1]}"
+      )
+    if images.shape[-1] != codec.channels:
+      raise ValueError(
+        f"images have {images.shape[-1]} channels, the model {codec.channels}"
+      )
+    later = self.stages[sides.index(images.shape[1]) + 1 :]
+    label = NO_LABEL if label is None else label
+    return self._generate(
+      later, np.arange(len(images)), seed, label, low_res=codec.encode(images)
+    )
+
+  def export(self, folder: str | Path) -> None:
+    """Writes a model folder that `load` reads without Orbax or TFDS.
+
+    Args:
+      folder: gets model.safetensors, config.json and README.md, a model card.
+    """
+    model_folder.write(self._trained, Path(folder).expanduser())
+
+  def _generate(
+    self, stages, indices, seed, label, *, low_res=None, batch_size=None
+  ):
+    classes = self.spec.num_classes
+    if label is not None and label != NO_LABEL and not 0 <= label < classes:
+      raise ValueError(
+        f"label={label}: the model has {classes} classes, counted from 0"
+      )
+    generator = self._trained.experiment.generator
+    key = tuple(s._replace(sigmas=tuple(map(float, s.sigmas))) for s in stages)
+    if key not in self._programs:
+      self._programs[key] = generator.program(stages)
+    wanted = batch_size or self.config.sampling.batch_size
+    if label is None:
+      label = NO_LABEL
+    elif label == NO_LABEL:
+      # No class for any image, rather than all in turn.
+      generator = generator._replace(spec=self.spec._replace(num_classes=0))
+    request = Request(
+      indices, self._trained.batch_size(wanted, len(indices)), seed, label
+    )
+    return Samples.of(
+      concatenate(
+        generator.generate(
+          self._programs[key], self.params, request, low_res=low_res
+        )
+      )
+    )
+
+
+def load(path: str | Path, fields: Mapping[str, Any] | None = None) -> Model:
+  """Loads a trained model.
+
+  Args:
+    path: a run's workdir, or a folder that `Model.export` or --mode=export
+      wrote; the latter needs neither Orbax nor TFDS.
+    fields: of the config to change, by full name: {"stages.s8.steps": 3}. Only
+      those that training did not fix.
+
+  Returns:
+    The model, with its EMA weights.
+
+  Raises:
+    ValueError: there is no model, or a field contradicts what was trained.
+  """
+  folder = Path(path).expanduser().absolute()
+  if model_folder.is_model_folder(folder):
+    own = model_folder.read_config(folder)
+    config = identity.for_run(own, None, fields or {}, str(path))
+    return Model(model_folder.read(folder, config))
+  if not (folder / "checkpoints").is_dir():
+    raise ValueError(
+      f"{path} holds no model: expected the folder of a run, with checkpoints, "
+      "or one that export wrote"
+    )
+  from lowdiff_jax.experiment import run_folder  # Imports Orbax.
+
+  own = run_folder.read_config(folder)
+  config = identity.for_run(own, None, fields or {}, str(path))
+  return Model(run_folder.load(config, folder))
+
+
+def config(
+  page: str | Path, fields: Mapping[str, Any] | None = None
+) -> ConfigDict:
+  """The config of a page.
+
+  Args:
+    page: "configs/cifar10.py", or with arguments "configs/cifar10.py:cond".
+    fields: to change, by full name: {"train.images": 100_000}.
+
+  Returns:
+    The config, checked.
+
+  Raises:
+    ValueError: there is no such page or field, or a wrong value.
+  """
+  return override(read_page(str(page)), fields or {})
+
+
+def train(
+  config: ConfigDict, workdir: str | Path, data: Data | None = None
+) -> Model:
+  """Trains a cascade, or goes on with the run in the folder.
+
+  Args:
+    config: see `config`, or `defaults.pixels` for one without a page.
+    workdir: of the run: checkpoints, metrics.jsonl, tensorboard.
+    data: images to train on and to hold out (`from_arrays`); None for those
+      that config.data names.
+
+  Returns:
+    The model, with the weights of the last checkpoint.
+
+  Raises:
+    ValueError: a mistake in the config or the data, another run in the folder,
+      or a loss that is not finite.
+  """
+  from lowdiff_jax.experiment import run_folder, sources, training_run
+  from lowdiff_jax.experiment.parts import build_experiment
+
+  folder = Path(workdir).expanduser().absolute()
+  folder.mkdir(parents=True, exist_ok=True)
+  own = run_folder.read_config(folder)
+  config = identity.for_run(own, config, {}, str(workdir))
+  data = sources.open_data(config) if data is None else data
+  experiment = build_experiment(config, data.train.spec, data.latents)
+  return Model(training_run.train(experiment, data, folder))

@@ -1,0 +1,18 @@
+"""Mode export: a trained model as a folder of safetensors and JSON."""
+
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from lowdiff_jax.distributed import is_main
+from lowdiff_jax.experiment import model_folder
+from lowdiff_jax.experiment.run_folder import load
+
+
+def run(config: ConfigDict, workdir: Path) -> None:
+  """Writes the EMA weights, the config and a model card to workdir/model."""
+  model = load(config, workdir)
+  folder = workdir / "model"
+  if is_main():
+    model_folder.write(model, folder)
+    print(f"step {model.step} in {folder}, for lowdiff_jax.load")

@@ -1,0 +1,15 @@
+"""Errors of what lies below, with the field that they are of."""
+
+import contextlib
+from collections.abc import Iterator
+
+from lowdiff_jax.types import UserError
+
+
+@contextlib.contextmanager
+def naming(field: str) -> Iterator[None]:
+  """Puts the name of a field before the message of a UserError."""
+  try:
+    yield
+  except UserError as error:
+    raise UserError(f"{field}: {error}") from error

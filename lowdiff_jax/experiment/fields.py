@@ -1,0 +1,193 @@
+"""The schema of a config, and the fields of how a trained model is used.
+
+A field's name, default, rule and documentation stand in one place: here, in
+run_fields.py (model, data, training) or in stage_fields.py (stages).
+"""
+
+from lowdiff_jax.diffusion.cascade import STARTS
+from lowdiff_jax.diffusion.sampler import SAMPLERS
+from lowdiff_jax.experiment.rules import (
+  choice,
+  flag,
+  image_count,
+  integer,
+  number,
+  positive,
+  sequence,
+  text,
+)
+from lowdiff_jax.experiment.run_fields import (
+  DIT_FIELDS,
+  LATENTS_FIELDS,
+  LDM_FIELDS,
+  MODEL_FIELDS,
+  TRAINING_FIELDS,
+  UNET_FIELDS,
+)
+from lowdiff_jax.experiment.schema import Field, Group, PerStage, Schema
+from lowdiff_jax.experiment.stage_fields import STAGE_GROUPS
+from lowdiff_jax.schedules.search import GOALS
+
+_SAMPLING = (
+  Field(
+    "sampling.churn_interval",
+    (0.0, 1e6),
+    sequence(number(0), 2),
+    "(S_tmin, S_tmax) of EDM's stochastic sampler",
+  ),
+  Field("sampling.churn_noise", 1.0, positive, "its S_noise"),
+  Field(
+    "sampling.guidance_interval",
+    (0.0, 1e6),
+    sequence(number(0), 2),
+    "noise levels that are guided",
+  ),
+  Field("sampling.images", 100, integer(1), "that mode sample makes"),
+  Field(
+    "sampling.first_index",
+    0,
+    integer(0),
+    "of the first image; an image is a function of (seed, index)",
+    formerly="sampling.first",
+  ),
+  Field("sampling.seed", 0, integer(0), "of the images"),
+  Field("sampling.label", -1, integer(-1), "their class; -1: all in turn"),
+  Field("sampling.batch_size", 500, integer(1), "images at a time"),
+  Field("sampling.checkpoint", -1, integer(-1), "its step; -1: the newest"),
+  Field("sampling.gif", False, flag, "also write a GIF of the denoising"),
+)
+_EVALUATION = (
+  Field("evaluation.images", 50_000, image_count, "generated, to be scored"),
+  Field("evaluation.seed_ranges", 1, integer(1), "sets of so many images"),
+  Field(
+    "evaluation.images_during_training",
+    2_000,
+    image_count,
+    "the same at each evaluation on the way",
+    formerly="evaluation.images_on_the_way",
+  ),
+  Field("evaluation.validation_images", 1_000, integer(1), "held out"),
+  Field(
+    "evaluation.input", "", text, "images to score: a folder or .npz; '': none"
+  ),
+  Field(
+    "evaluation.inception",
+    "auto",
+    text,
+    "weights for FID; auto: if there; none: features of the data set's own",
+  ),
+  Field(
+    "evaluation.side",
+    299,
+    integer(75),
+    "to which Inception resizes; less is faster, to rank schedules",
+  ),
+  Field(
+    "evaluation.reference",
+    "",
+    text,
+    "statistics of real images; '': of the training images",
+  ),
+  Field("evaluation.references", 0, integer(0), "at most so many; 0: all"),
+  Field("evaluation.batch_size", 64, integer(1), "of Inception"),
+  Field("benchmark.batch_size", 500, integer(1), "images at a time"),
+  Field("benchmark.repeats", 5, integer(1), "timed runs; the median counts"),
+  Field(
+    "benchmark.baseline_steps",
+    (18, 10),
+    sequence(integer(1)),
+    "of further baselines, with the sampler of the last stage",
+  ),
+)
+_SEARCH = (
+  Field(
+    "sweep.sampler",
+    ("dpmpp_2m", "heun"),
+    sequence(choice(*SAMPLERS)),
+    "all combinations of sweep's fields are scored",
+  ),
+  Field(
+    "sweep.steps",
+    PerStage(
+      lambda k, count: {
+        2: ((18, 8), (12, 5), (10, 4), (10, 3), (8, 2)),
+        3: ((18, 10, 8), (12, 8, 5), (10, 6, 4), (10, 5, 3), (8, 4, 2)),
+      }.get(count, tuple((n,) * count for n in (18, 12, 8)))
+    ),
+    sequence(sequence(integer(1))),
+    "of each stage of the cascade",
+  ),
+  Field("sweep.guidance_scale", (1.0,), sequence(number(0)), "of all stages"),
+  Field(
+    "tune.target",
+    "quality",
+    choice(*GOALS),
+    "the fastest schedule that is as good, or the best that is as fast",
+  ),
+  Field("tune.factor", 1.0, positive, "on the distance, or on the speed"),
+  Field("tune.candidates", 24, integer(2), "schedules in the first round"),
+  Field("tune.images", 1_000, integer(8), "for each in the last round"),
+  Field("tune.rounds", 3, integer(1), "of successive halving"),
+  Field("upscale.input", "", text, "mode upscale: an image or a folder"),
+)
+
+
+def _baseline(
+  *, sampler: str, steps: int, sigma_max: float, sweep: tuple[int, ...]
+) -> tuple[Field, ...]:
+  return (
+    Field("baseline.sampler", sampler, choice(*SAMPLERS), "the solver"),
+    Field("baseline.steps", steps, integer(1), "its steps"),
+    Field("baseline.sigma_max", sigma_max, positive, "where it starts"),
+    Field(
+      "sweep.baseline_steps", sweep, sequence(integer(1)), "of the baseline"
+    ),
+  )
+
+
+_EDM = (
+  *_baseline(
+    sampler="heun", steps=18, sigma_max=80.0, sweep=(18, 12, 10, 8, 6)
+  ),
+  Field("baseline.sigma_min", 0.002, positive, "before the last step"),
+  Field("baseline.rho", 7.0, positive, "of the noise levels"),
+  Field(
+    "sweep.start",
+    ("handoff", "noise"),
+    sequence(choice(*STARTS)),
+    "of the later stages",
+  ),
+)
+_FLOW = (
+  *_baseline(sampler="euler", steps=50, sigma_max=1e4, sweep=(50, 25, 12, 8)),
+  Field("baseline.shift", 1.0, positive, "of the times"),
+  Field(
+    "sweep.start",
+    ("noise",),
+    sequence(choice(*STARTS)),
+    "of the later stages",
+  ),
+)
+
+SCHEMA = Schema(
+  (
+    Group(
+      "",
+      "",
+      (
+        *MODEL_FIELDS,
+        *TRAINING_FIELDS,
+        *_SAMPLING,
+        *_EVALUATION,
+        *_SEARCH,
+      ),
+    ),
+    Group("model.backbone", "unet", UNET_FIELDS),
+    Group("model.backbone", "dit", DIT_FIELDS),
+    Group("model.precondition", "edm", _EDM),
+    Group("model.precondition", "flow", _FLOW),
+    Group("data.space", "latents", LATENTS_FIELDS),
+    Group("autoencoder.kind", "ldm", LDM_FIELDS),
+  ),
+  STAGE_GROUPS,
+)

@@ -1,0 +1,149 @@
+"""A run knows itself: its config and code are in each of its checkpoints.
+
+What defines the model, its data and its training (`Field.trained`) is taken
+from there by all that comes after, and contradicted by nothing.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+import lowdiff_jax
+from lowdiff_jax.experiment import defaults, legacy
+from lowdiff_jax.experiment.fields import SCHEMA
+from lowdiff_jax.experiment.overrides import override
+from lowdiff_jax.experiment.schema import leaves, resolutions, stage_names
+from lowdiff_jax.types import UserError
+
+
+def code_version() -> dict[str, str]:
+  """The version of this package, and the SHA-256 of its source."""
+  root, digest = Path(lowdiff_jax.__file__).parent, hashlib.sha256()
+  for path in sorted(root.rglob("*.py")):
+    digest.update(path.read_bytes())
+  return {"version": lowdiff_jax.__version__, "sha256": digest.hexdigest()}
+
+
+def to_json(config: ConfigDict) -> dict[str, Any]:
+  """A config as JSON."""
+  return json.loads(config.to_json())
+
+
+def from_json(record: Mapping[str, Any]) -> ConfigDict:
+  """A config from JSON, be it of today or of version 0.1.
+
+  Args:
+    record: see `to_json`.
+
+  Returns:
+    The config, checked; a field that the record lacks has its default.
+
+  Raises:
+    UserError: it is no config, or uses what was removed.
+  """
+  values = leaves(ConfigDict(_tuples(record)))
+  if legacy.is_legacy(values):
+    values = legacy.modernise(values)
+  stages = {n.split(".")[1] for n in values if n.startswith("stages.s")}
+  kinds = {
+    name: values[name]
+    for name in (
+      "model.backbone",
+      "model.precondition",
+      "data.space",
+      "autoencoder.kind",
+    )
+    if name in values
+  }
+  if not stages:
+    raise UserError("no config: it has no stages")
+  sides = sorted(int(name[1:]) for name in stages)
+  return override(defaults.defaults(sides, **kinds), values)
+
+
+def read_file(path: Path) -> ConfigDict | None:
+  """The config in a run's config.json; None if there is no such file.
+
+  Raises:
+    UserError: it is damaged, or uses what was removed.
+  """
+  if not path.is_file():
+    return None
+  try:
+    return from_json(json.loads(path.read_text()))
+  except json.JSONDecodeError as error:
+    raise UserError(
+      f"{path} is damaged ({error}); set --config to what was trained"
+    ) from error
+
+
+def for_run(
+  trained: ConfigDict | None,
+  page: ConfigDict | None,
+  values: Mapping[str, Any],
+  run: str,
+) -> ConfigDict:
+  """The config for a mode of a run.
+
+  Args:
+    trained: that of the run's checkpoint; None if there is none.
+    page: of --config; None if not given.
+    values: fields that flags set.
+    run: the run's name, for messages.
+
+  Returns:
+    The page, or else the run's own config, with these values.
+
+  Raises:
+    UserError: neither config, or one that contradicts what was trained.
+  """
+  base = page if page is not None else trained
+  if base is None:
+    raise UserError(
+      f"no config: set --config=configs/digits.py; {run} holds no run that "
+      "would know its own"
+    )
+  config = override(base, values)
+  if trained is not None:
+    check_same_run(config, trained, run)
+  return config
+
+
+def check_same_run(
+  config: ConfigDict, trained: ConfigDict, run: str, *, but: str = ""
+) -> None:
+  """Raises UserError at the first trained field that differs.
+
+  Args:
+    config: the config.
+    trained: that of the run.
+    run: the run's name, for messages.
+    but: a field that may differ.
+  """
+  ours, theirs = leaves(config), leaves(trained)
+  way_out = "leave --config and this flag out, or set another --workdir"
+  if resolutions(config) != resolutions(trained):
+    raise UserError(
+      f"config.stages are of {resolutions(config)} pixels, but {run} was "
+      f"trained with {resolutions(trained)}: {way_out}"
+    )
+  for values in (theirs, ours):
+    for name, field, _ in SCHEMA.fields(values, stage_names(trained)):
+      if not field.trained or name == but:
+        continue
+      if ours.get(name) != theirs.get(name):
+        raise UserError(
+          f"config.{name} = {ours.get(name)!r}, but {run} was trained with "
+          f"{theirs.get(name)!r}: {way_out}"
+        )
+
+
+def _tuples(value):
+  """JSON's lists as the tuples that they were."""
+  if isinstance(value, Mapping):
+    return {name: _tuples(item) for name, item in value.items()}
+  return tuple(map(_tuples, value)) if isinstance(value, list) else value

@@ -1,0 +1,126 @@
+"""A model folder: weights and config, readable without Orbax or TFDS.
+
+It holds model.safetensors (the EMA weights, "backbone.enc_8x8_conv.kernel"),
+config.json (the config and all else that a checkpoint knows) and README.md, a
+model card.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from lowdiff_jax import files
+from lowdiff_jax.data.latents.info import LatentInfo
+from lowdiff_jax.experiment import identity
+from lowdiff_jax.experiment.model_card import model_card
+from lowdiff_jax.experiment.parts import build_experiment
+from lowdiff_jax.experiment.trained import Trained
+from lowdiff_jax.types import ImageSpec, UserError
+
+WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+# Of the folder's format.
+VERSION = 1
+
+
+def is_model_folder(folder: Path) -> bool:
+  """Whether `write` has made a folder."""
+  return (folder / WEIGHTS).is_file()
+
+
+def write(model: Trained, folder: Path) -> None:
+  """Writes a model; each file completely or not at all.
+
+  Args:
+    model: the model.
+    folder: is made if it is not there.
+  """
+  folder.mkdir(parents=True, exist_ok=True)
+  arrays = {
+    name: np.ascontiguousarray(array)
+    for name, array in _flat(jax.device_get(model.params)).items()
+  }
+  with files.replacing(folder / WEIGHTS) as partial:
+    save_file(arrays, partial)
+    partial.chmod(0o644)  # safetensors leaves it to its owner.
+  record = {
+    "format": VERSION,
+    **model.experiment.meta(),
+    "step": model.step,
+    "images_seen": model.images_seen,
+  }
+  files.write_json(folder / CONFIG, record)
+  files.write_text(folder / CARD, model_card(model))
+
+
+def read_config(folder: Path) -> ConfigDict:
+  """The config that a model was trained with; see `read` for errors."""
+  return identity.from_json(_record(folder)["config"])
+
+
+def read(folder: Path, config: ConfigDict) -> Trained:
+  """The model of a folder.
+
+  Args:
+    folder: that `write` has made.
+    config: its own, up to what may be changed.
+
+  Returns:
+    The model.
+
+  Raises:
+    UserError: a file is missing, damaged or not of this config.
+  """
+  record, path = _record(folder), folder / WEIGHTS
+  latents = record["latents"] and LatentInfo.from_json(record["latents"])
+  spec = ImageSpec(**record["spec"])
+  experiment = build_experiment(config, spec, latents)
+  shapes = experiment.state_shapes.ema_params
+  try:
+    arrays = load_file(path)
+  except (OSError, SafetensorError) as error:
+    raise UserError(f"{path} cannot be read: {error}") from error
+  wanted = _flat(shapes)
+  for name in sorted(wanted.keys() | arrays.keys()):
+    ours = wanted[name].shape if name in wanted else "absent"
+    theirs = arrays[name].shape if name in arrays else "absent"
+    if ours != theirs:
+      raise UserError(
+        f"{path}: {name} is {theirs} there, and {ours} by {folder / CONFIG}"
+      )
+  leaves, tree = jax.tree_util.tree_flatten_with_path(shapes)
+  params = jax.tree_util.tree_unflatten(
+    tree,
+    [jax.device_put(arrays[_name(at)], leaf.sharding) for at, leaf in leaves],
+  )
+  return Trained(experiment, params, record["step"], record["images_seen"])
+
+
+def _record(folder: Path) -> Mapping[str, Any]:
+  path = folder / CONFIG
+  try:
+    record = json.loads(path.read_text())
+    version = record["format"]
+  except (OSError, ValueError, KeyError, TypeError) as error:
+    raise UserError(f"{path} cannot be read: {error!r}") from error
+  if version != VERSION:
+    raise UserError(
+      f"{path} is of format {version}, and this version of lowdiff_jax reads "
+      f"{VERSION}"
+    )
+  return record
+
+
+def _flat(params: Any) -> dict[str, Any]:
+  leaves = jax.tree_util.tree_leaves_with_path(params)
+  return {_name(path): leaf for path, leaf in leaves}
+
+
+def _name(path: Any) -> str:
+  return jax.tree_util.keystr(path, simple=True, separator=".")

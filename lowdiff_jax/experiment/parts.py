@@ -1,0 +1,206 @@
+"""From a config to the parts of an experiment."""
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from lowdiff_jax import distributed
+from lowdiff_jax.data.latents.info import LatentInfo
+from lowdiff_jax.diffusion.cascade import Stage
+from lowdiff_jax.experiment import identity, training
+from lowdiff_jax.experiment.codecs import make_codec
+from lowdiff_jax.experiment.initial_params import initial_params
+from lowdiff_jax.experiment.sampling import sampling_stages
+from lowdiff_jax.experiment.schema import stage_names
+from lowdiff_jax.generate.generator import Generator
+from lowdiff_jax.models.unified import bind, init_params
+from lowdiff_jax.train import state
+from lowdiff_jax.train.objective import Objective
+from lowdiff_jax.train.step import TrainStep, make_train_step
+from lowdiff_jax.types import (
+  Array,
+  Batch,
+  Codec,
+  Denoiser,
+  ImageSpec,
+  Metrics,
+  UserError,
+)
+
+
+class Experiment(NamedTuple):
+  """The parts that a config describes.
+
+  Attributes:
+    config: as given, for the numbers that the modes need.
+    spec: of the images.
+    latents: how they were encoded, if they are latents.
+    mesh: of the devices.
+    batch_size: images in a training batch, over all processes.
+    state_shapes: the train state as shapes on their shardings.
+    init: () -> train state, on its shardings.
+    step: the jitted training step; donates the state.
+    validate: jitted (params, batch) -> metrics.
+    codec: between what a source holds, the denoiser and uint8 images.
+    generator: of images, by any stages.
+    stages: the config's stages of sampling, in their order.
+  """
+
+  config: ConfigDict
+  spec: ImageSpec
+  latents: LatentInfo | None
+  mesh: Mesh
+  batch_size: int
+  state_shapes: state.TrainState
+  init: Callable[[], state.TrainState]
+  step: TrainStep
+  validate: Callable[[Any, Batch], Metrics]
+  codec: Codec
+  generator: Generator
+  stages: tuple[Stage, ...]
+
+  def steps(self, images: float) -> int:
+    """Training steps that see at least that many images."""
+    return max(1, math.ceil(images / self.batch_size))
+
+  def bind(self, params: Any) -> Denoiser:
+    """The denoiser with these parameters."""
+    return self.generator.bind(params)
+
+  def meta(self) -> dict[str, Any]:
+    """What a checkpoint holds besides arrays, as JSON: the run's identity."""
+    return {
+      "spec": self.spec._asdict(),
+      "latents": None if self.latents is None else self.latents.to_json(),
+      "config": identity.to_json(self.config),
+      "code": identity.code_version(),
+    }
+
+
+def build_experiment(
+  config: ConfigDict,
+  spec: ImageSpec,
+  latents: LatentInfo | None = None,
+  *,
+  devices: Sequence[jax.Device] | None = None,
+) -> Experiment:
+  """Builds everything but the data, whose spec a checkpoint knows as well.
+
+  Args:
+    config: checked by `check.check`.
+    spec: of the images.
+    latents: how they were encoded, if they are latents.
+    devices: to run on; all by default.
+
+  Returns:
+    The parts.
+
+  Raises:
+    UserError: fields that do not go together.
+  """
+  _check_labels(config, spec)
+  mesh = _make_mesh(config, devices)
+  denoiser = training.make_denoiser(config, spec, mesh)
+  batch_size = _batch_size(config, mesh)
+  optimizer = training.make_optimizer(config, batch_size)
+
+  def init(key: Array) -> state.TrainState:
+    params = init_params(denoiser, key, spec.channels)
+    return state.create(params, optimizer)
+
+  key = jax.random.key(config.seed)
+  shapes = jax.eval_shape(init, key)
+  shardings = distributed.state_shardings(mesh, shapes)
+  everywhere = distributed.replicated(mesh)
+  codec = make_codec(config, spec, latents, mesh)
+  objective = Objective(
+    denoiser,
+    codec.normalise,
+    training.loss_stages(config),
+    config.model.label_dropout,
+    config.data.augment,
+  )
+  step = make_train_step(
+    objective.train_loss,
+    optimizer,
+    ema_half_life=config.ema.half_life_images,
+    ema_ramp=config.ema.ramp,
+  )
+  return Experiment(
+    config=config,
+    spec=spec,
+    latents=latents,
+    mesh=mesh,
+    batch_size=batch_size,
+    state_shapes=jax.tree.map(
+      lambda leaf, where: leaf.update(sharding=where), shapes, shardings
+    ),
+    init=lambda: _load(config, jax.jit(init, out_shardings=shardings)(key)),
+    step=jax.jit(step, donate_argnums=0, out_shardings=(shardings, everywhere)),
+    validate=jax.jit(objective.validation_loss, out_shardings=everywhere),
+    codec=codec,
+    generator=Generator(
+      functools.partial(bind, denoiser), spec, codec.decode, mesh
+    ),
+    stages=sampling_stages(config),
+  )
+
+
+def _load(config, fresh):
+  """The fresh state, with the weights that the config names, if any."""
+  if not config.model.init_from:
+    return fresh
+  params = initial_params(config, fresh.params)
+  # Two copies: the step donates both.
+  return fresh._replace(
+    params=params, ema_params=jax.tree.map(jnp.copy, params)
+  )
+
+
+def _make_mesh(config, devices):
+  try:
+    return distributed.make_mesh(**config.mesh, devices=devices)
+  except ValueError as error:
+    raise UserError(f"config.mesh: {error}") from error
+
+
+def _batch_size(config, mesh):
+  size = training.batch_size(config)
+  if size % mesh.size:
+    name = max(
+      stage_names(config), key=lambda name: config.stages[name].batch_size
+    )
+    raise UserError(
+      f"config.stages.{name}.batch_size = {size} does not divide over "
+      f"{mesh.size} devices"
+    )
+  return size
+
+
+def _check_labels(config, spec):
+  for name in stage_names(config):
+    scale = config.stages[name].guidance_scale
+    if scale == 1:
+      continue
+    field = f"config.stages.{name}.guidance_scale = {scale}"
+    if config.model.label_dropout == 0:
+      raise UserError(
+        f"{field}: guidance needs config.model.label_dropout above 0 in "
+        "training; set it to 1"
+      )
+    if not spec.num_classes:
+      raise UserError(
+        f"{field}: guidance needs labels, and this data has none; set it to 1"
+      )
+  label = config.sampling.label
+  if label >= 0 and label >= spec.num_classes:
+    raise UserError(
+      f"config.sampling.label = {label}: the data has {spec.num_classes} "
+      "classes, counted from 0; -1 takes all in turn"
+    )

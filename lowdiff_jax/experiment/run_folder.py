@@ -1,0 +1,103 @@
+"""The folder of a run: its own config, and the model of a checkpoint."""
+
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from lowdiff_jax.data.latents.info import LatentInfo
+from lowdiff_jax.experiment import identity
+from lowdiff_jax.experiment.parts import Experiment, build_experiment
+from lowdiff_jax.experiment.trained import Trained
+from lowdiff_jax.train.checkpoint import Checkpoints
+from lowdiff_jax.types import ImageSpec
+
+
+def read_config(workdir: Path, step: int | None = None) -> ConfigDict | None:
+  """The config that a run was trained with.
+
+  Args:
+    workdir: of the run.
+    step: of the checkpoint; None for the newest.
+
+  Returns:
+    The config of the checkpoint; of runs of version 0.1, that of config.json;
+    None if nothing has been trained or neither is there.
+
+  Raises:
+    UserError: it is damaged, or uses what was removed.
+  """
+  folder = workdir / "checkpoints"
+  if not folder.is_dir():
+    return None
+  checkpoints = Checkpoints(folder, create=False)
+  try:
+    if checkpoints.latest_step() is None:
+      return None
+    meta = checkpoints.meta(step)
+  finally:
+    checkpoints.close()
+  if "config" in meta:
+    return identity.from_json(meta["config"])
+  return identity.read_file(workdir / "config.json")
+
+
+def load(
+  config: ConfigDict, workdir: Path, experiment: Experiment | None = None
+) -> Trained:
+  """The model of a checkpoint.
+
+  Args:
+    config: the config; `sampling.checkpoint` says which.
+    workdir: of the run.
+    experiment: of the config, if it is built already; the data need not be at
+      hand to build it, the checkpoint knows its spec.
+
+  Returns:
+    The model.
+
+  Raises:
+    UserError: there is no such checkpoint, or it is not of this config.
+  """
+  checkpoints = Checkpoints(workdir / "checkpoints", create=False)
+  try:
+    wanted = config.sampling.checkpoint
+    step = checkpoints.existing_step(None if wanted < 0 else wanted)
+    meta = checkpoints.meta(step)
+    if experiment is None:
+      latents = meta.get("latents")  # Older checkpoints are all of pixels.
+      experiment = build_experiment(
+        config,
+        ImageSpec(**meta["spec"]),
+        latents and LatentInfo.from_json(latents),
+      )
+    params = checkpoints.restore_ema(experiment.state_shapes.ema_params, step)
+  finally:
+    checkpoints.close()
+  seen = meta.get("images_seen", step * experiment.batch_size)
+  return Trained(experiment, params, step, seen)
+
+
+def load_if_trained(
+  config: ConfigDict, workdir: Path, experiment: Experiment
+) -> Trained | None:
+  """The model of a run; None if it has not trained.
+
+  Args:
+    config: the config.
+    workdir: of the run.
+    experiment: of the config.
+
+  Returns:
+    The model.
+
+  Raises:
+    UserError: the run was trained with another config, or is damaged.
+  """
+  if not (workdir / "checkpoints").is_dir():
+    return None
+  trained = read_config(workdir)
+  if trained is not None:
+    identity.check_same_run(
+      config, trained, str(workdir), but="model.init_from"
+    )
+  return load(config, workdir, experiment)

@@ -1,0 +1,169 @@
+"""A training run: from the newest checkpoint, if any, to the last."""
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from clu import parameter_overview
+
+from lowdiff_jax import distributed, files
+from lowdiff_jax.data import pipeline
+from lowdiff_jax.data.splits import Data
+from lowdiff_jax.distributed import is_main
+from lowdiff_jax.experiment import identity
+from lowdiff_jax.experiment.errors import naming
+from lowdiff_jax.experiment.parts import Experiment
+from lowdiff_jax.experiment.run_folder import load
+from lowdiff_jax.experiment.trained import Trained
+from lowdiff_jax.generate import grids
+from lowdiff_jax.train import loop
+from lowdiff_jax.train.checkpoint import Checkpoints
+from lowdiff_jax.train.state import TrainState
+from lowdiff_jax.train.writer import MetricWriter, NullWriter
+from lowdiff_jax.types import Batch, Evaluator, ImageSource, Metrics
+
+
+def train(
+  experiment: Experiment,
+  data: Data,
+  workdir: Path,
+  evaluator: Evaluator | None = None,
+) -> Trained:
+  """Trains until config.train.images have been seen.
+
+  Args:
+    experiment: of the config.
+    data: to train on, and held out.
+    workdir: of the run: checkpoints, config.json, metrics.jsonl, tensorboard,
+      samples.
+    evaluator: scores images at each evaluation; None for none.
+
+  Returns:
+    The model of the last checkpoint.
+
+  Raises:
+    UserError: a loss was not finite; the last good checkpoint is kept.
+    SystemExit: SIGTERM or Ctrl-C; what was trained is saved.
+  """
+  config = experiment.config
+  with contextlib.ExitStack() as stack:
+    checkpoints = stack.enter_context(
+      contextlib.closing(
+        Checkpoints(workdir / "checkpoints", keep=config.train.keep_checkpoints)
+      )
+    )
+    state = _start(experiment, checkpoints)
+    writer = NullWriter()
+    if is_main():
+      files.write_json(workdir / "config.json", identity.to_json(config))
+      writer = MetricWriter(workdir, int(state.step))
+    stack.enter_context(contextlib.closing(writer))
+    with naming("config.optimizer"):
+      loop.train(
+        state,
+        train_step=experiment.step,
+        batches=lambda start: device_batches(experiment, data.train, start),
+        key=jax.random.key(config.seed),
+        schedule=_schedule(experiment, state),
+        run=loop.Run(
+          checkpoints,
+          experiment.meta(),
+          writer,
+          _on_the_way(experiment, data.test, evaluator, workdir, writer),
+        ),
+      )
+  return load(config, workdir, experiment)
+
+
+def _schedule(experiment: Experiment, state: TrainState) -> loop.Schedule:
+  """When training does what; what is left is counted in images really seen."""
+  section, step, seen = (
+    experiment.config.train,
+    int(state.step),
+    int(state.images_seen),
+  )
+  left = math.ceil((section.images - seen) / experiment.batch_size)
+  return loop.Schedule(
+    num_steps=step + max(left, 0),
+    batch_size=experiment.batch_size,
+    log_every=experiment.steps(section.log_images),
+    evaluate_every=experiment.steps(section.evaluate_images),
+    checkpoint_every=experiment.steps(section.checkpoint_images),
+  )
+
+
+def _start(experiment: Experiment, checkpoints: Checkpoints) -> TrainState:
+  """The newest checkpoint, or a fresh state."""
+  if checkpoints.latest_step() is not None:
+    state = checkpoints.restore(experiment.state_shapes)
+    if is_main():
+      print(f"resuming at step {int(state.step)}")
+    return state
+  state = experiment.init()
+  if is_main():
+    count = parameter_overview.count_parameters(state.params)
+    print(f"a new run of {count:,} parameters")
+  return state
+
+
+def device_batches(
+  experiment: Experiment, source: ImageSource, start: int
+) -> Iterator[Batch]:
+  """The global batches of training from step `start` on."""
+  batches = pipeline.batches(
+    source,
+    batch_size=experiment.batch_size,
+    seed=experiment.config.seed,
+    start=start,
+    process_index=jax.process_index(),
+    process_count=jax.process_count(),
+  )
+  for batch in batches:
+    yield distributed.global_batch(experiment.mesh, batch)
+
+
+def _on_the_way(
+  experiment: Experiment,
+  source: ImageSource,
+  evaluator: Evaluator | None,
+  workdir: Path,
+  writer: Any,
+) -> Callable[[TrainState], Metrics]:
+  """Validation losses; and the metrics and a grid of few images, if any."""
+  section = experiment.config.evaluation
+  held_out = source.read(np.arange(min(section.validation_images, len(source))))
+  count = section.images_during_training
+  folder = workdir / "samples"
+  # One program for all evaluations.
+  program = experiment.generator.program(experiment.stages)
+
+  def watch(state: TrainState) -> Metrics:
+    values = experiment.validate(state.ema_params, held_out)
+    if count == 0 or evaluator is None:
+      return values
+    shown: list[np.ndarray] = []
+    model = Trained(experiment, state.ema_params, int(state.step), 0)
+    images = experiment.generator.images(
+      program, state.ema_params, model.request(count)
+    )
+
+    def read(start: int) -> Iterator[Batch]:
+      for batch in images.read(start):
+        shown.extend(batch.image[: grids.IMAGES - len(shown)])
+        yield batch
+
+    score = evaluator.score(images._replace(read=read))
+    for name, value in score.values.items():
+      values[f"score/{name}_of_{count}_images"] = value
+    if is_main():
+      folder.mkdir(exist_ok=True)
+      grid = grids.grid(np.stack(shown), grids.COLUMNS)
+      grids.write_png(folder / f"step_{model.step:08d}.png", grid)
+      writer.write_image(model.step, "samples", grid)
+    return values
+
+  return watch
