@@ -17,10 +17,12 @@ Arguments, as in --config=configs/animals64_latent.py:baseline
 
 from lowdiff_jax.experiment import defaults
 
+ARGUMENTS = ("baseline", "reencode", "smoke")
+
 
 def get_config(arguments: str = "") -> defaults.ConfigDict:
   """The config of the animals; arguments as above."""
-  chosen = defaults.chosen(arguments, "baseline", "reencode", "smoke")
+  chosen = defaults.chosen(arguments, *ARGUMENTS)
   config = defaults.latents(resolutions=(4, 8), autoencoder="taef2")
   config.cascade = "baseline" not in chosen
   config.data.source = "folder:data/animals64"

@@ -22,11 +22,12 @@ Arguments, as in --config=configs/cifar10.py:cond,small
 
 from lowdiff_jax.experiment import defaults
 
+ARGUMENTS = ("uncond", "cond", "baseline", "small", "tiny", "smoke")
+
 
 def get_config(arguments: str = "") -> defaults.ConfigDict:
   """The config of CIFAR-10; arguments as above."""
-  known = ("uncond", "cond", "baseline", "small", "tiny", "smoke")
-  chosen = defaults.chosen(arguments, *known)
+  chosen = defaults.chosen(arguments, *ARGUMENTS)
   config = defaults.pixels(resolutions=(8, 16, 32))
   config.cascade = "baseline" not in chosen
   config.data.update({"labels": "cond" in chosen, "augment": 0.12})

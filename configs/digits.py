@@ -13,10 +13,12 @@ Arguments, as in --config=configs/digits.py:baseline,smoke
 
 from lowdiff_jax.experiment import defaults
 
+ARGUMENTS = ("baseline", "smoke")
+
 
 def get_config(arguments: str = "") -> defaults.ConfigDict:
   """The config of the digits; arguments as above."""
-  chosen = defaults.chosen(arguments, "baseline", "smoke")
+  chosen = defaults.chosen(arguments, *ARGUMENTS)
   config = defaults.pixels(resolutions=(4, 8))
   config.cascade = "baseline" not in chosen
   config.data.source = "tfds:digits"

@@ -20,10 +20,12 @@ Arguments, as in --config=configs/ffhq64.py:small
 
 from lowdiff_jax.experiment import defaults
 
+ARGUMENTS = ("baseline", "small", "smoke")
+
 
 def get_config(arguments: str = "") -> defaults.ConfigDict:
   """The config of FFHQ; arguments as above."""
-  chosen = defaults.chosen(arguments, "baseline", "small", "smoke")
+  chosen = defaults.chosen(arguments, *ARGUMENTS)
   config = defaults.pixels(resolutions=(16, 32, 64))
   config.cascade = "baseline" not in chosen
   config.data.update(

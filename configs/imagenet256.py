@@ -20,13 +20,13 @@ Arguments, as in --config=configs/imagenet256.py:three,160ep
 
 from lowdiff_jax.experiment import defaults
 
+ARGUMENTS = ("baseline", "three", "160ep", "800ep", "xl", "small", "smoke")
 EPOCH = 1_281_167
 
 
 def get_config(arguments: str = "") -> defaults.ConfigDict:
   """The config of ImageNet; arguments as above."""
-  known = ("baseline", "three", "160ep", "800ep", "xl", "small", "smoke")
-  chosen = defaults.chosen(arguments, *known)
+  chosen = defaults.chosen(arguments, *ARGUMENTS)
   three = "three" in chosen
   config = defaults.latents(resolutions=(4, 8, 16) if three else (8, 16))
   config.cascade = "baseline" not in chosen

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
   # ruff: noqa: F401
-  from lowdiff_jax.api import Model, Samples, config, load, train
+  from lowdiff_jax.api import Model, config, fit, load
   from lowdiff_jax.data.splits import Data, from_arrays
   from lowdiff_jax.diffusion.cascade import Cascaded, Stage, cascade
   from lowdiff_jax.diffusion.guidance import Guidance
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     Sampler,
   )
   from lowdiff_jax.experiment.defaults import latents, pixels, set_stages
+  from lowdiff_jax.generate.samples import Samples
   from lowdiff_jax.models.unified import UnifiedDenoiser
   from lowdiff_jax.types import Batch, Condition, Denoiser
 
@@ -46,11 +47,12 @@ _HOMES = {
   "Model": "api",
   "SAMPLERS": "diffusion.sampler",
   "Sampler": "diffusion.sampler",
-  "Samples": "api",
+  "Samples": "generate.samples",
   "Stage": "diffusion.cascade",
   "UnifiedDenoiser": "models.unified",
   "cascade": "diffusion.cascade",
   "config": "api",
+  "fit": "api",
   "flow": "diffusion.noise:flow_sigmas",
   "from_arrays": "data.splits",
   "pixels": "experiment.defaults",
@@ -60,7 +62,6 @@ _HOMES = {
   "image_keys": "diffusion.noise",
   "karras": "diffusion.noise:karras_sigmas",
   "load": "api",
-  "train": "api",
 }
 __all__ = [
   "__version__",

@@ -16,31 +16,9 @@ from lowdiff_jax.diffusion.cascade import Stage
 from lowdiff_jax.experiment import identity, model_folder
 from lowdiff_jax.experiment.overrides import override, read_page
 from lowdiff_jax.experiment.trained import Trained
-from lowdiff_jax.generate.generator import Generated, Request, concatenate
+from lowdiff_jax.generate.generator import Request, concatenate
+from lowdiff_jax.generate.samples import Samples
 from lowdiff_jax.types import NO_LABEL, Array, Condition, ImageSpec
-
-
-class Samples(np.ndarray):
-  """Generated images, [N,R,R,C] uint8, with the stages before.
-
-  Attributes:
-    stages: the images after each stage, [N,R_k,R_k,C] uint8, the lowest
-      resolution first; the last ones are the array itself. Slices have none.
-    labels: [N] int32 classes, -1 for none.
-  """
-
-  stages: tuple[np.ndarray, ...]
-  labels: np.ndarray
-
-  @classmethod
-  def of(cls, generated: Generated) -> "Samples":
-    """The images of a generator."""
-    samples = generated.stages[-1].view(cls)
-    samples.stages, samples.labels = generated.stages, generated.labels
-    return samples
-
-  def __array_finalize__(self, parent: Any) -> None:
-    self.stages, self.labels = (), np.zeros(0, np.int32)
 
 
 class Model:
@@ -238,7 +216,7 @@ def config(
   return override(read_page(str(page)), fields or {})
 
 
-def train(
+def fit(
   config: ConfigDict, workdir: str | Path, data: Data | None = None
 ) -> Model:
   """Trains a cascade, or goes on with the run in the folder.

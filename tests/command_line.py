@@ -28,14 +28,18 @@ def environment(devices: int = 1, **extra: str) -> dict[str, str]:
   }
 
 
-def command(*arguments: str, config: str = "digits.py:smoke") -> list[str]:
-  """The command with a config of the repository."""
-  config = f"--config={REPOSITORY}/configs/{config}"
-  return [sys.executable, "-m", "lowdiff_jax.main", config, *arguments]
+def command(
+  *arguments: str, config: str | None = "digits.py:smoke"
+) -> list[str]:
+  """The command with a config of the repository, or without one."""
+  program = [sys.executable, "-m", "lowdiff_jax.main"]
+  if config is not None:
+    program.append(f"--config={REPOSITORY}/configs/{config}")
+  return [*program, *arguments]
 
 
 def run(
-  *arguments: str, config: str = "digits.py:smoke", **env: str
+  *arguments: str, config: str | None = "digits.py:smoke", **env: str
 ) -> subprocess.CompletedProcess:
   """Runs it to its end."""
   return subprocess.run(

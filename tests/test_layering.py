@@ -7,6 +7,11 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "lowdiff_jax"
 FILES = sorted(PACKAGE.rglob("*.py"))
+PROGRAMS = sorted(
+  path
+  for folder in ("launch", "configs")
+  for path in (PACKAGE.parent / folder).rglob("*.py")
+)
 
 _BASE = {"types", "__init__"}
 _SHARED = _BASE | {"files", "distributed"}
@@ -96,7 +101,30 @@ def test_libraries_stay_at_home(path):
     assert places & homes, f"{path} imports {name}"
 
 
-def test_every_file_is_short_and_named_for_what_it_does():
-  for path in FILES:
-    assert path.stem not in ("utils", "helpers", "misc"), path
-    assert len(path.read_text().splitlines()) <= 260, path
+@pytest.mark.parametrize("path", [*FILES, *PROGRAMS], ids=str)
+def test_every_file_is_short_and_named_for_what_it_does(path):
+  assert path.stem not in ("utils", "helpers", "misc")
+  assert len(path.read_text().splitlines()) <= 260
+
+
+@pytest.mark.parametrize("path", [*FILES, *PROGRAMS], ids=str)
+def test_functions_are_short_and_take_few_parameters(path):
+  lines = path.read_text().splitlines()
+  for node in ast.walk(ast.parse(path.read_text())):
+    if not isinstance(node, ast.FunctionDef):
+      continue
+    assert node.end_lineno - node.lineno < 60, node.name
+    everything = node.args.posonlyargs + node.args.args + node.args.kwonlyargs
+    names = [arg.arg for arg in everything if arg.arg not in ("self", "cls")]
+    # A comment above may say why there are more.
+    above = lines[node.lineno - 2].strip() if node.lineno > 1 else ""
+    assert len(names) <= 7 or above.startswith("#"), node.name
+
+
+@pytest.mark.parametrize("path", [*FILES, *PROGRAMS], ids=str)
+def test_private_names_stay_in_their_file(path):
+  for name in imports(path):
+    parts = name.split(".")
+    if parts[0] in ("lowdiff_jax", "launch", "configs"):
+      private = [part for part in parts[1:] if part.startswith("_")]
+      assert not [part for part in private if not part.startswith("__")], name

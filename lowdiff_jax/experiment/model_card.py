@@ -6,21 +6,18 @@ from lowdiff_jax.experiment import identity
 from lowdiff_jax.experiment.schema import resolutions
 from lowdiff_jax.experiment.trained import Trained
 
+NETWORKS = {"unet": "EDM U-Net (DDPM++)", "dit": "LightningDiT"}
+
 
 def model_card(model: Trained) -> str:
-  """What the model is, how it was trained, and how to sample it: Markdown.
+  """Markdown: what the model is, how it was trained, how to sample it.
 
-  Args:
-    model: the model.
-
-  Returns:
-    The card, with the metadata block that model hubs read.
+  Begins with the metadata block that model hubs read.
   """
   experiment = model.experiment
   config, spec = experiment.config, experiment.spec
   count = sum(leaf.size for leaf in jax.tree.leaves(model.params))
   sides = " -> ".join(str(stage.resolution) for stage in experiment.stages)
-  network = {"unet": "EDM U-Net (DDPM++)", "dit": "LightningDiT"}
   code = identity.code_version()
   labels = f"{spec.num_classes} classes" if spec.num_classes else "no classes"
   lines = [
@@ -38,7 +35,7 @@ def model_card(model: Trained) -> str:
     "",
     "| | |",
     "| --- | --- |",
-    f"| network | {network[config.model.backbone]}, {count:,} parameters |",
+    f"| network | {NETWORKS[config.model.backbone]}, {count:,} parameters |",
     f"| resolutions | {', '.join(map(str, resolutions(config)))} |",
     f"| images | {_space(model)}, {spec.channels} channels, {labels} |",
     f"| data | {config.data.source} |",
@@ -51,11 +48,11 @@ def model_card(model: Trained) -> str:
     "| stage | sampler | steps | NFE | start | guidance |",
     "| --- | --- | ---: | ---: | --- | --- |",
   ]
-  for stage in experiment.stages:
-    lines.append(
-      f"| {stage.resolution}x{stage.resolution} | {stage.sampler.name} | "
-      f"{stage.steps} | {stage.nfe} | {stage.start} | {stage.guidance} |"
-    )
+  lines += [
+    f"| {stage.resolution}x{stage.resolution} | {stage.sampler.name} | "
+    f"{stage.steps} | {stage.nfe} | {stage.start} | {stage.guidance} |"
+    for stage in experiment.stages
+  ]
   lines += [
     "",
     "```python",

@@ -21,7 +21,6 @@ from lowdiff_jax.experiment.schema import stage_names
 from lowdiff_jax.generate.generator import Generator
 from lowdiff_jax.models.unified import bind, init_params
 from lowdiff_jax.train import state
-from lowdiff_jax.train.objective import Objective
 from lowdiff_jax.train.step import TrainStep, make_train_step
 from lowdiff_jax.types import (
   Array,
@@ -90,16 +89,13 @@ def build_experiment(
   *,
   devices: Sequence[jax.Device] | None = None,
 ) -> Experiment:
-  """Builds everything but the data, whose spec a checkpoint knows as well.
+  """Builds everything but the data; its spec is in each checkpoint too.
 
   Args:
     config: checked by `check.check`.
     spec: of the images.
-    latents: how they were encoded, if they are latents.
-    devices: to run on; all by default.
-
-  Returns:
-    The parts.
+    latents: how they were encoded, if so.
+    devices: all by default.
 
   Raises:
     UserError: fields that do not go together.
@@ -119,13 +115,7 @@ def build_experiment(
   shardings = distributed.state_shardings(mesh, shapes)
   everywhere = distributed.replicated(mesh)
   codec = make_codec(config, spec, latents, mesh)
-  objective = Objective(
-    denoiser,
-    codec.normalise,
-    training.loss_stages(config),
-    config.model.label_dropout,
-    config.data.augment,
-  )
+  objective = training.make_objective(config, denoiser, codec.normalise)
   step = make_train_step(
     objective.train_loss,
     optimizer,

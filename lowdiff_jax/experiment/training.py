@@ -16,6 +16,7 @@ from lowdiff_jax.experiment.schema import resolutions, stage_sections
 from lowdiff_jax.models import dit, unet, unified
 from lowdiff_jax.models.layers import fused_attention
 from lowdiff_jax.train import optimizer
+from lowdiff_jax.train.objective import Objective
 from lowdiff_jax.types import Array, Backbone, ImageSpec, Preconditioning
 
 
@@ -122,6 +123,21 @@ def loss_stages(config: ConfigDict) -> list[loss.StageLoss]:
     for resolution, section in zip(resolutions(config), sections, strict=True)
   ]
   return stages if config.cascade else stages[-1:]
+
+
+def make_objective(
+  config: ConfigDict,
+  denoiser: unified.UnifiedDenoiser,
+  normalise: Callable[[Any], Any],
+) -> Objective:
+  """The training objective of all stages; `normalise` is the codec's."""
+  return Objective(
+    denoiser,
+    normalise,
+    loss_stages(config),
+    config.model.label_dropout,
+    config.data.augment,
+  )
 
 
 def batch_size(config: ConfigDict) -> int:
