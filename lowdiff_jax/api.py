@@ -137,8 +137,15 @@ class Model:
     model_folder.write(self._trained, Path(folder).expanduser())
 
   def _generate(
-    self, stages, indices, seed, label, *, low_res=None, batch_size=None
-  ):
+    self,
+    stages: Sequence[Stage],
+    indices: np.ndarray,
+    seed: int,
+    label: int | None,
+    *,
+    low_res: Array | None = None,
+    batch_size: int | None = None,
+  ) -> Samples:
     classes = self.spec.num_classes
     if label is not None and label != NO_LABEL and not 0 <= label < classes:
       raise ValueError(

@@ -71,7 +71,7 @@ def score_checkpoint(
   _score_all(workdir, subjects, evaluator)
 
 
-def _generated(workdir, model, first):
+def _generated(workdir: Path, model: Trained, first: int) -> Subject:
   """Images first, first + 1, ... of the sampling seed."""
   experiment, step = model.experiment, model.step
   config = experiment.config
@@ -100,7 +100,7 @@ def _generated(workdir, model, first):
   )
 
 
-def _stored(config, evaluator):
+def _stored(config: ConfigDict, evaluator: Evaluator) -> Subject:
   """The images of config.evaluation.input."""
   section = config.evaluation
   path = Path(section.input).expanduser()
@@ -154,7 +154,7 @@ def _score_all(
     shutil.rmtree(folder)
 
 
-def _environment():
+def _environment() -> dict[str, Any]:
   """What a metric should not depend on, but might."""
   return {
     "versions": {

@@ -5,6 +5,7 @@ import statistics
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 from ml_collections import ConfigDict
@@ -90,7 +91,12 @@ def grid(config: ConfigDict) -> Iterator[Schedule]:
     )
 
 
-def _stage(config, k, stage, choice):
+def _stage(
+  config: ConfigDict,
+  k: int,
+  stage: tuple[tuple[str, Any], ...],
+  choice: tuple[str, tuple[int, ...], str, float],
+) -> tuple[tuple[str, Any], ...]:
   sampler, steps, start, scale = choice
   changed = {"sampler": sampler, "steps": steps[k], "guidance_scale": scale}
   if k and start == "noise":

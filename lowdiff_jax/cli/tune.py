@@ -3,6 +3,7 @@
 import functools
 import time
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -76,7 +77,9 @@ def run(config: ConfigDict, workdir: Path) -> None:
   print(f"\nin full: {path}")
 
 
-def _compare(scorer: ScheduleScorer, trials: dict[str, Trial], images: int):
+def _compare(
+  scorer: ScheduleScorer, trials: dict[str, Trial], images: int
+) -> dict[str, dict[str, Any]]:
   """What is true of them beyond the search."""
   speeds = scorer.images_per_second([t.schedule for t in trials.values()])
   return {
@@ -99,7 +102,7 @@ def _report(trial: Trial) -> None:
     )
 
 
-def _table(record) -> str:
+def _table(record: dict[str, Any]) -> str:
   metric = f"{record['metric']}_of_{record['images']}_images"
   lines = [f"{'':10}{'images/s':>12}{'NFE':>14}  {metric}"]
   for name, row in record["schedules"].items():

@@ -47,7 +47,7 @@ def check(config: ConfigDict) -> None:
       )
 
 
-def _check_sections(config):
+def _check_sections(config: ConfigDict) -> None:
   names = list(config.get("stages", {}))
   wrong = [name for name in names if name[:1] != "s" or not name[1:].isdigit()]
   if wrong:
@@ -64,7 +64,7 @@ def _check_sections(config):
     )
 
 
-def _check_stage(name, stage):
+def _check_stage(name: str, stage: ConfigDict) -> None:
   if stage.min_low_res_sigma > stage.max_low_res_sigma:
     raise UserError(
       f"config.stages.{name}.min_low_res_sigma = {stage.min_low_res_sigma} "
@@ -78,7 +78,7 @@ def _check_stage(name, stage):
   _check_levels(f"config.stages.{name}", stage)
 
 
-def _check_levels(where, section):
+def _check_levels(where: str, section: ConfigDict) -> None:
   if "sigma_min" in section and section.sigma_min >= section.sigma_max:
     raise UserError(
       f"{where}.sigma_min = {section.sigma_min} must be below sigma_max = "
@@ -86,7 +86,7 @@ def _check_levels(where, section):
     )
 
 
-def _check_first_stage(config):
+def _check_first_stage(config: ConfigDict) -> None:
   first, name = stage_sections(config)[0], stage_names(config)[0]
   if first.target != "image":
     raise UserError(
@@ -100,7 +100,7 @@ def _check_first_stage(config):
     )
 
 
-def _check_augment(config):
+def _check_augment(config: ConfigDict) -> None:
   latent, dit = config.data.space == "latents", config.model.backbone == "dit"
   if config.data.augment and (latent or dit):
     raise UserError(
@@ -109,7 +109,7 @@ def _check_augment(config):
     )
 
 
-def _check_unet(model, sides):
+def _check_unet(model: ConfigDict, sides: tuple[int, ...]) -> None:
   levels = len(model.channel_mult)
   if model.entry == "matching_level":
     fits = len(sides) <= levels and not sides[-1] % 2 ** (levels - 1)
@@ -129,7 +129,7 @@ def _check_unet(model, sides):
       )
 
 
-def _check_dit(model, sides):
+def _check_dit(model: ConfigDict, sides: tuple[int, ...]) -> None:
   del sides  # Any grid will do.
   if model.hidden_size % (4 * model.num_heads):
     raise UserError(

@@ -50,13 +50,13 @@ def make_autoencoder(config: ConfigDict) -> Autoencoder:
 
 
 def load_autoencoder(config: ConfigDict) -> Loaded:
-  """The autoencoder with the weights of config.autoencoder.weights.
+  """The autoencoder with its published weights.
 
   Args:
     config: the config.
 
   Returns:
-    All of it.
+    The module, its parameters and which weights they are.
 
   Raises:
     UserError: there is no such file, or it is of another network.
@@ -72,9 +72,9 @@ def load_autoencoder(config: ConfigDict) -> Loaded:
 
 
 @functools.lru_cache(maxsize=1)
-def _load(module, kind, weights):
-  picture = jnp.zeros((1, 8 * module.factor, 8 * module.factor, 3))
-  init = functools.partial(module.init, jax.random.key(0), picture)
+def _load(module: Any, kind: str, weights: str) -> Loaded:
+  image = jnp.zeros((1, 8 * module.factor, 8 * module.factor, 3))
+  init = functools.partial(module.init, jax.random.key(0), image)
   if weights == RANDOM:
     params = jax.jit(init)()["params"]
     digest = hashlib.sha256()
@@ -109,14 +109,17 @@ def make_codec(
   """
   if config.data.space == "pixels":
     return codec.pixels(spec.channels)
+  if info is None:
+    raise ValueError("latents need to be known: build with their LatentInfo")
+  made_with = info.provenance["autoencoder"]
 
-  def load():
+  def load() -> tuple[Any, Any]:
     loaded = load_autoencoder(config)
-    ours, theirs = loaded.sha256, info.provenance["autoencoder"]
-    if ours != theirs:
+    if loaded.sha256 != made_with:
       raise UserError(
         f"config.autoencoder.weights: {config.autoencoder.weights} is not what "
-        f"these latents were made with: sha256 {ours}, expected {theirs}"
+        f"these latents were made with: sha256 {loaded.sha256}, expected "
+        f"{made_with}"
       )
     return loaded.module, loaded.params
 

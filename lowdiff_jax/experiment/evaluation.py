@@ -1,8 +1,9 @@
-"""From a config to what scores pictures, and to what they are compared with."""
+"""From a config to the evaluator and its reference statistics."""
 
 import functools
 import hashlib
 import json
+from collections.abc import Callable, Sized
 from pathlib import Path
 
 import jax
@@ -25,18 +26,19 @@ from lowdiff_jax.metrics import (
   precision_recall,
   reference,
 )
+from lowdiff_jax.metrics.features import Extract
 from lowdiff_jax.metrics.inception_weights import (
   PUBLISHED,
   Inception,
   load_inception,
 )
-from lowdiff_jax.types import Batch, Evaluator, UserError
+from lowdiff_jax.types import Batch, Evaluator, ImageSource, UserError
 
-# Values of config.evaluation.inception beside a path.
+# Values of config.evaluation.inception besides a path.
 AUTO, NONE = "auto", "none"
-# To which the features of the data set's own are fitted, at most.
+# Images that the data set's own features are fitted to, at most.
 FITTED = 10_000
-# ImageSet whose bytes tell one set from another.
+# Images whose bytes identify a set.
 SAMPLED = 100
 
 
@@ -57,8 +59,7 @@ def make_evaluator(
     yet, which takes as long as scoring as many generated ones.
 
   Raises:
-    UserError: weights, reference or pictures are missing or not what they
-      should be.
+    UserError: weights, reference or images are missing or wrong.
   """
   path = _weights(config)
   if path is None:
@@ -70,13 +71,13 @@ def make_evaluator(
   extract = compute.inception_extract(
     inception, config.evaluation.batch_size, mesh
   )
-  figures = functools.partial(compute.inception_figures, inception)
+  metrics = functools.partial(compute.inception_figures, inception)
   protocol = compute.inception_protocol(inception)
   section = config.evaluation
   if section.reference:
     file, shape = Path(section.reference).expanduser(), None
   else:
-    file, shape = _real_pictures(config, data, inception, extract, figures)
+    file, shape = _real_images(config, data, inception, extract, metrics)
   found = None
   # Other processes need not see process 0's files, and do not measure.
   if section.reference or is_main():
@@ -86,7 +87,7 @@ def make_evaluator(
       )
   return compute.make_evaluator(
     extract,
-    functools.partial(figures, found),
+    functools.partial(metrics, found),
     held_out=found.held_out if found else {},
     protocol={
       **protocol,
@@ -99,7 +100,7 @@ def make_evaluator(
   )
 
 
-def _weights(config):
+def _weights(config: ConfigDict) -> Path | None:
   """The file of Inception's weights; None if there is none and need not be."""
   name = config.evaluation.inception
   if name == NONE:
@@ -125,25 +126,33 @@ def _weights(config):
   return None
 
 
-def _own_evaluator(config, data, parts):
-  """Scores against training images; of latents against decoded ones."""
+def _own_evaluator(
+  config: ConfigDict, data: Data, parts: Experiment
+) -> Evaluator:
+  """Compares with training images; latents are decoded first."""
   # scikit-learn takes a second to import, and not all modes score.
   from lowdiff_jax.metrics.own_features import own_evaluator
 
   most = min(config.evaluation.references or FITTED, FITTED)
 
-  def pictures(source):
+  def images(source: ImageSource) -> Batch:
     batch = source.read(np.arange(min(most, len(source))))
     *_, top = jax.tree.leaves(parts.codec.normalise(batch.image))
     return Batch(np.asarray(parts.codec.decode(top)), batch.label)
 
   return own_evaluator(
-    pictures(data.train), pictures(data.test), data.train.spec.num_classes
+    images(data.train), images(data.test), data.train.spec.num_classes
   )
 
 
-def _real_pictures(config, data, inception: Inception, extract, figures):
-  """The file of statistics of the config's pictures, and their shape."""
+def _real_images(
+  config: ConfigDict,
+  data: Data | None,
+  inception: Inception,
+  extract: Extract,
+  measure: Callable[..., dict[str, float]],
+) -> tuple[Path, tuple[int, int, int]]:
+  """The file of statistics of the config's images, and their shape."""
   train, test = open_images(config, data)
   section = config.evaluation
   picks = _spread(train, section.references or len(train))
@@ -169,19 +178,19 @@ def _real_pictures(config, data, inception: Inception, extract, figures):
     extract,
     inception.pool,
     settings,
-    figures,
+    measure,
   )
   side = train.spec.resolution
   return path, (side, side, train.spec.channels)
 
 
-def _spread(pictures, most):
+def _spread(images: Sized, most: int) -> np.ndarray:
   """The indices of at most so many, over all of them."""
-  count = min(most, len(pictures))
-  return np.arange(count) * len(pictures) // count
+  count = min(most, len(images))
+  return np.arange(count) * len(images) // count
 
 
-def _sample(source, picks):
-  """The sum of some of the pictures: the same name may come to hold others."""
+def _sample(source: ImageSource, picks: np.ndarray) -> str:
+  """SHA-256 of some of the images: a name may come to hold others."""
   images = source.read(picks[_spread(picks, SAMPLED)]).image
   return hashlib.sha256(np.ascontiguousarray(images)).hexdigest()

@@ -142,7 +142,7 @@ def check_same_run(
         )
 
 
-def _tuples(value):
+def _tuples(value: Any) -> Any:
   """JSON's lists as the tuples that they were."""
   if isinstance(value, Mapping):
     return {name: _tuples(item) for name, item in value.items()}

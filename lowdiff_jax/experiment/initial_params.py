@@ -41,7 +41,7 @@ def initial_params(config: ConfigDict, fresh: dict[str, Any]) -> dict[str, Any]:
   return jax.device_put(params, jax.tree.map(lambda leaf: leaf.sharding, fresh))
 
 
-def _of_run(workdir, fresh):
+def _of_run(workdir: Path, fresh: dict[str, Any]) -> dict[str, Any]:
   from lowdiff_jax.train.checkpoint import Checkpoints  # Imports Orbax.
 
   checkpoints = Checkpoints(
@@ -52,7 +52,9 @@ def _of_run(workdir, fresh):
   return params
 
 
-def _published(config, path, params):
+def _published(
+  config: ConfigDict, path: Path, params: dict[str, Any]
+) -> dict[str, Any]:
   """`params` with the backbone's from the file."""
   if not config.model.shared:
     raise UserError(

@@ -2,8 +2,10 @@
 
 import functools
 from pathlib import Path
+from typing import Any
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from lowdiff_jax import distributed
@@ -136,7 +138,7 @@ def image_side(config: ConfigDict) -> int:
   return resolutions(config)[-1] * make_autoencoder(config).factor
 
 
-def _read_statistics(config):
+def _read_statistics(config: ConfigDict) -> dict[str, np.ndarray]:
   """mean and std [C] of a published file, there of any shape."""
   path = Path(config.latents.statistics).expanduser()
   state = state_dict.read_state(path)
@@ -145,13 +147,13 @@ def _read_statistics(config):
   return {name: state[name].reshape(-1) for name in ("mean", "std")}
 
 
-def _resolutions(config):
+def _resolutions(config: ConfigDict) -> int:
   """How many latents are made of an image."""
   reencode = config.latents.pyramid == "reencode"
   return len(config.stages) if reencode else 1
 
 
-def _provenance(config, sha256):
+def _provenance(config: ConfigDict, sha256: str) -> dict[str, Any]:
   """All that a latent depends on."""
   return {
     "source": config.data.source,

@@ -46,7 +46,7 @@ def modernise(values: dict[str, Any]) -> dict[str, Any]:
     UserError: it uses what was removed.
   """
   stages = [f"s{side}" for side in values["stages.resolutions"]]
-  found = {}
+  found: dict[str, Any] = {}
   for name, value in values.items():
     if name != "stages.resolutions":
       found.update(translate(name, value, stages))

@@ -74,7 +74,7 @@ def parse_flags(
   return values
 
 
-def _literal(text):
+def _literal(text: str) -> Any:
   try:
     return ast.literal_eval(text)
   except (ValueError, SyntaxError):
@@ -110,7 +110,7 @@ def override(config: ConfigDict, values: Mapping[str, Any]) -> ConfigDict:
   return config
 
 
-def _like(old, new):
+def _like(old: Any, new: Any) -> Any:
   """`new` with integers as floats where `old` has floats; lists as tuples."""
   if isinstance(new, list | tuple):
     pattern = old if isinstance(old, tuple) and len(old) == len(new) else new

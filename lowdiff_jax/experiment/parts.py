@@ -142,7 +142,7 @@ def build_experiment(
   )
 
 
-def _load(config, fresh):
+def _load(config: ConfigDict, fresh: state.TrainState) -> state.TrainState:
   """The fresh state, with the weights that the config names, if any."""
   if not config.model.init_from:
     return fresh
@@ -153,14 +153,16 @@ def _load(config, fresh):
   )
 
 
-def _make_mesh(config, devices):
+def _make_mesh(
+  config: ConfigDict, devices: Sequence[jax.Device] | None
+) -> Mesh:
   try:
     return distributed.make_mesh(**config.mesh, devices=devices)
   except ValueError as error:
     raise UserError(f"config.mesh: {error}") from error
 
 
-def _batch_size(config, mesh):
+def _batch_size(config: ConfigDict, mesh: Mesh) -> int:
   size = training.batch_size(config)
   if size % mesh.size:
     name = max(
@@ -173,7 +175,7 @@ def _batch_size(config, mesh):
   return size
 
 
-def _check_labels(config, spec):
+def _check_labels(config: ConfigDict, spec: ImageSpec) -> None:
   for name in stage_names(config):
     scale = config.stages[name].guidance_scale
     if scale == 1:

@@ -68,11 +68,11 @@ def sequence(item: Rule, length: int | None = None) -> Rule:
   )
 
 
-def _is_int(value):
+def _is_int(value: Any) -> bool:
   return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _is_number(value):
+def _is_number(value: Any) -> bool:
   return _is_int(value) or (isinstance(value, float) and value == value)
 
 

@@ -127,18 +127,20 @@ class Schema:
     ((group, _),) = found
     return f" but with {group.chooser} = {group.value!r}"
 
-  def _lookup(self, name):
+  def _lookup(self, name: str) -> list[tuple[Group, Field]]:
     part, _, last = name.rpartition(".")
     if part.startswith("stages.s") and part[8:].isdigit():
       return self._of_stages.get(last, [])
     return self._by_name.get(name, [])
 
-  def _names(self, name):
+  def _names(self, name: str) -> list[str]:
     stage = name.split(".")[1] if name.startswith("stages.s") else "s<side>"
     return [*self._by_name, *(f"stages.{stage}.{f}" for f in self._of_stages)]
 
 
-def _by_name(groups):
+def _by_name(
+  groups: tuple[Group, ...],
+) -> dict[str, list[tuple[Group, Field]]]:
   """Field name -> the groups that have it, each with its field."""
   found: dict[str, list[tuple[Group, Field]]] = {}
   for group in groups:
