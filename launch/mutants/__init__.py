@@ -1,0 +1,1 @@
+"""Mutation testing of the heart: do its tests catch small wrongs?"""

@@ -1,0 +1,126 @@
+"""When training logs, evaluates, saves and stops."""
+
+import signal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from lowdiff_jax.train import loop, state
+from lowdiff_jax.train.checkpoint import Checkpoints
+from lowdiff_jax.types import Batch, UserError
+
+BATCH = 4
+
+
+class Writer:
+  """Keeps what is written."""
+
+  def __init__(self):
+    self.lines = []
+
+  def write_scalars(self, step, scalars):
+    self.lines.append((step, dict(scalars)))
+
+
+def run(folder, num_steps=10, start=None, losses=None, on_step=None):
+  """Trains with a step that only counts; returns what happened."""
+  began, evaluated, writer = [], [], Writer()
+
+  def train_step(current, key, batch):
+    step = int(current.step) + 1
+    if on_step:
+      on_step(step)
+    value = (losses or {}).get(step, float(step))
+    metrics = {"loss": jnp.asarray(value), "grad_norm": jnp.asarray(1.0)}
+    seen = current.images_seen + jnp.uint32(BATCH)
+    return current._replace(step=current.step + 1, images_seen=seen), metrics
+
+  def batches(step):
+    began.append(step)
+    while True:
+      yield Batch(np.zeros((BATCH, 1)), np.zeros(BATCH))
+
+  def evaluate(current):
+    evaluated.append(int(current.step))
+    return {"watched": 1.0}
+
+  if start is None:
+    start = state.create({"w": jnp.ones(2)}, optax.identity())
+  checkpoints = Checkpoints(folder, keep=10)
+  try:
+    end = loop.train(
+      start,
+      train_step=train_step,
+      batches=batches,
+      key=jax.random.key(0),
+      schedule=loop.Schedule(num_steps, BATCH, 3, 5, 4),
+      run=loop.Run(checkpoints, {"who": "me"}, writer, evaluate),
+    )
+  finally:
+    checkpoints.close()
+  return end, began, evaluated, writer.lines
+
+
+def saved(folder):
+  return sorted(int(p.name) for p in folder.iterdir() if p.name.isdigit())
+
+
+def test_logs_evaluations_and_checkpoints_come_when_they_should(tmp_path):
+  end, began, evaluated, lines = run(tmp_path)
+  assert int(end.step) == 10 and began == [0]
+  assert evaluated == [5, 10] and saved(tmp_path) == [4, 8, 10]
+  logs = {step: line for step, line in lines if "loss" in line}
+  # Every third step, and whenever one saves.
+  assert list(logs) == [3, 4, 6, 8, 9, 10]
+  assert [logs[s]["images"] for s in logs] == [BATCH * s for s in logs]
+  # Means since the last log.
+  assert logs[3]["loss"] == 2.0 and logs[6]["loss"] == 5.5
+  assert all(line["images_per_second"] > 0 for line in logs.values())
+
+
+def test_images_of_another_batch_size_stay_counted(tmp_path):
+  start = state.create({"w": jnp.ones(2)}, optax.identity())
+  start = start._replace(
+    step=jnp.asarray(6, jnp.int32), images_seen=jnp.asarray(100, jnp.uint32)
+  )
+  end, began, _, lines = run(tmp_path, start=start)
+  assert began == [6] and int(end.images_seen) == 116
+  assert [line["images"] for _, line in lines if "loss" in line][-1] == 116
+
+
+def test_what_is_done_is_not_done_again(tmp_path):
+  start = state.create({"w": jnp.ones(2)}, optax.identity())
+  start = start._replace(step=jnp.asarray(10, jnp.int32))
+  _, _, evaluated, lines = run(tmp_path, start=start)
+  assert evaluated == [] and lines == [] and saved(tmp_path) == []
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_loss_that_is_not_finite_is_named_with_its_step(value, tmp_path):
+  with pytest.raises(UserError, match=r"at step 6 \(step 4 is kept\)"):
+    run(tmp_path, losses={6: value})
+  assert saved(tmp_path) == [4]
+
+
+def test_a_signal_saves_and_ends(tmp_path):
+  def stop(step):
+    if step == 7:
+      signal.raise_signal(signal.SIGTERM)
+
+  with pytest.raises(SystemExit) as error:
+    run(tmp_path, on_step=stop)
+  assert error.value.code == 128 + signal.SIGTERM
+  assert saved(tmp_path) == [4, 7]
+  assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_meta_is_kept_with_images_seen(tmp_path):
+  run(tmp_path)
+  checkpoints = Checkpoints(tmp_path, create=False)
+  meta = checkpoints.meta(8)
+  checkpoints.close()
+  assert meta["who"] == "me" and meta["images_seen"] == 8 * BATCH
+  assert meta["shapes"] == {"w": [2]}
