@@ -31,7 +31,7 @@ MUTANTS = tuple(
     (
       _CONDITIONING,
       "jax.random.uniform(sigma_key, low_res.shape[:1])",
-      "0.5 * jnp.ones(low_res.shape[0])",
+      "0.5 + 0 * jax.random.uniform(key, low_res.shape[:1])",
     ),
     (_CONDITIONING, "low + (high - low) *", "high *"),
     (_CONDITIONING, "low + (high - low) *", "low + (high + low) *"),

@@ -120,11 +120,7 @@ MUTANTS = tuple(
       "linear_schedule(learning_rate, learning_rate,",
     ),
     (_OPTIMIZER, "*betas, eps", "*betas[::-1], eps"),
-    (
-      _STATE,
-      "ema_params=params",
-      "ema_params=jax.tree.map(jnp.zeros_like, params)",
-    ),
+    (_STATE, "jnp.zeros((), jnp.int32)", "jnp.ones((), jnp.int32)"),
     # The objective and the loop.
     (_OBJECTIVE, "image, self.augment)", "image, 1.0)"),
     (_OBJECTIVE, "label_dropout=self.label_dropout", "label_dropout=0.0"),
