@@ -78,7 +78,7 @@ def state_shardings(mesh: Mesh, tree: Any) -> Any:
   """
   fsdp = mesh.shape["fsdp"]
 
-  def sharding(leaf):
+  def sharding(leaf: Any) -> NamedSharding:
     spec = [None] * len(leaf.shape)
     axes = [i for i, n in enumerate(leaf.shape) if n % fsdp == 0]
     if fsdp > 1 and axes and math.prod(leaf.shape) >= MIN_FSDP_SIZE:
@@ -142,13 +142,13 @@ def in_batches(
   size = whole_batch(batch_size, mesh)
   over_devices = batch_sharding(mesh)
 
-  def spread(module, params, images):
+  def spread(module: Any, params: Any, images: Array) -> Any:
     images = jax.lax.with_sharding_constraint(images, over_devices)
     return function(module, params, images)
 
   run = jax.jit(spread, static_argnums=0, out_shardings=replicated(mesh))
 
-  def batches(images):
+  def batches(images: Any) -> Any:
     module, params = load()
     parts = []
     for start in range(0, len(images), size):

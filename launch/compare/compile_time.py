@@ -14,6 +14,8 @@ import itertools
 import statistics
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +24,7 @@ from lowdiff_jax.diffusion import loss, precondition, pyramid
 from lowdiff_jax.models import dit, unified
 from lowdiff_jax.train import optimizer, state
 from lowdiff_jax.train.step import make_train_step
-from lowdiff_jax.types import Batch
+from lowdiff_jax.types import Array, Batch, Metrics
 
 RESOLUTIONS, CHANNELS, NUM_CLASSES = (8, 16), 32, 1000
 PARTS = ("trace", "lower", "compile")
@@ -56,7 +58,7 @@ def main() -> int:
   return 0
 
 
-def _arguments():
+def _arguments() -> argparse.Namespace:
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
@@ -69,7 +71,7 @@ def _arguments():
   return parser.parse_args()
 
 
-def _measure(args, depth):
+def _measure(args: argparse.Namespace, depth: int) -> dict[str, Any]:
   """Seconds of each part, and the bytes of temporary memory."""
   jax.clear_caches()
   step, inputs = training_step(args, depth)
@@ -84,7 +86,9 @@ def _measure(args, depth):
   return seconds, compiled.memory_analysis().temp_size_in_bytes
 
 
-def training_step(args, depth):
+def training_step(
+  args: argparse.Namespace, depth: int
+) -> tuple[Callable[..., Any], Any]:
   """The training step, and the shapes of what it takes."""
   _, hidden_size, num_heads = dit.SIZES[args.size]
   backbone = dit.LightningDiT(
@@ -110,7 +114,7 @@ def training_step(args, depth):
     for side in RESOLUTIONS
   ]
 
-  def loss_fn(params, key, batch):
+  def loss_fn(params: Any, key: Array, batch: Batch) -> tuple[Array, Metrics]:
     return loss.cascade_loss(
       unified.bind(network, params, key),
       key,
@@ -125,7 +129,7 @@ def training_step(args, depth):
   )
   step = make_train_step(loss_fn, adam, ema_half_life=7e6, ema_ramp=jnp.inf)
 
-  def inputs():
+  def inputs() -> tuple[state.TrainState, Array, Batch]:
     key = jax.random.key(0)
     params = unified.init_params(network, key, CHANNELS)
     side = RESOLUTIONS[-1]

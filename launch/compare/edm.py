@@ -59,7 +59,7 @@ def main() -> int:
   return 0
 
 
-def _arguments():
+def _arguments() -> argparse.Namespace:
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
@@ -78,7 +78,7 @@ def _arguments():
 class _Ours:
   """The same network by `configs/cifar10.py:baseline`, from their weights."""
 
-  def __init__(self, args, files):
+  def __init__(self, args: argparse.Namespace, files: str) -> None:
     config = cifar10.get_config("baseline")
     config.model.init_from = f"{files}/weights.npz"
     config.model.dtype = args.dtype
@@ -92,7 +92,7 @@ class _Ours:
     rng = np.random.default_rng(0)
     self.images = rng.integers(0, 256, shape, np.uint8)
 
-  def denoise(self, noisy, sigma):
+  def denoise(self, noisy: np.ndarray, sigma: np.ndarray) -> np.ndarray:
     bind = self.experiment.bind
     denoise = jax.jit(lambda params, *args: bind(params)(*args))
     cond = Condition(label=self.labels[: len(noisy)])
@@ -100,20 +100,20 @@ class _Ours:
     with jax.default_matmul_precision("float32"):
       return np.asarray(denoise(self.state.ema_params, noisy, sigma, cond))
 
-  def sample(self):
+  def sample(self) -> None:
     indices = np.arange(len(self.labels))
     jax.device_get(
       self.generate(self.state.ema_params, 0, indices, self.labels)
     )
 
-  def train(self):
+  def train(self) -> None:
     self.state, metrics = self.experiment.step(
       self.state, jax.random.key(0), Batch(self.images, self.labels)
     )
     jax.block_until_ready((self.state, metrics))
 
 
-def _difference(theirs, ours, files):
+def _difference(theirs: Worker, ours: _Ours, files: Path) -> float:
   """How far the denoised batches of the two are apart."""
   rng = np.random.default_rng(0)
   sigma = np.array([0.02, 0.2, 2, 20], np.float32)
@@ -126,7 +126,12 @@ def _difference(theirs, ours, files):
   return np.abs(found - expected).max() / np.abs(expected).max()
 
 
-def _compare(args, job: str, theirs: Worker, ours_job: Callable[[], None]):
+def _compare(
+  args: argparse.Namespace,
+  job: str,
+  theirs: Worker,
+  ours_job: Callable[[], None],
+) -> None:
   """Takes turns, so that a drifting machine hits both alike."""
   seconds = {"published": [], "ours": []}
   for turn in range(args.repeats + 1):

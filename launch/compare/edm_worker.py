@@ -15,7 +15,7 @@ from jobs import serve
 SMALLEST, LARGEST = 0.02, 0.2
 
 
-def main():
+def main() -> None:
   parser = argparse.ArgumentParser()
   parser.add_argument("--edm", required=True)
   parser.add_argument("--files", required=True)
@@ -29,7 +29,7 @@ def main():
 class Worker:
   """The network of CIFAR-10 without classes, with weights of no meaning."""
 
-  def __init__(self, args):
+  def __init__(self, args: argparse.Namespace) -> None:
     from training.augment import AugmentPipe
     from training.loss import EDMLoss
     from training.networks import EDMPrecond
@@ -63,7 +63,7 @@ class Worker:
     shape = (args.batch_size, 3, 32, 32)
     self.images = torch.randint(256, shape, device=self.device)
 
-  def denoise(self):
+  def denoise(self) -> None:
     """The denoised image of a noisy one, for the comparison of numbers."""
     with np.load(f"{self.args.files}/noisy.npz") as file:
       noisy, sigma = (
@@ -76,7 +76,7 @@ class Worker:
       clean = self.ema(noisy, sigma)
     np.save(f"{self.args.files}/denoised.npy", clean.cpu().numpy())
 
-  def sample(self):
+  def sample(self) -> None:
     """A batch of images by the published sampler, with the copy's weights."""
     from generate import edm_sampler
 
@@ -88,7 +88,7 @@ class Worker:
       images = edm_sampler(self.ema, latents, num_steps=self.args.steps)
     (images * 127.5 + 128).clip(0, 255).to(torch.uint8).cpu()
 
-  def train(self):
+  def train(self) -> None:
     """A step as the published loop makes it: loss, Adam, average."""
     # What train.py tells PyTorch.
     torch.backends.cudnn.benchmark = True

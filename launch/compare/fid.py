@@ -26,7 +26,7 @@ from launch.compare.worker import Worker
 from lowdiff_jax import distributed
 from lowdiff_jax.data.stored import open_stored
 from lowdiff_jax.metrics import compute
-from lowdiff_jax.metrics.features import Collected, collect
+from lowdiff_jax.metrics.features import Collected, Extract, collect
 from lowdiff_jax.metrics.frechet import frechet_distance
 from lowdiff_jax.metrics.frechet import statistics as gaussian
 from lowdiff_jax.metrics.inception import OUTPUTS
@@ -74,7 +74,7 @@ def main() -> int:
   return int(error >= TOLERANCE)
 
 
-def _arguments():
+def _arguments() -> argparse.Namespace:
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
@@ -123,13 +123,17 @@ def _published(inception: Inception) -> dict[str, np.ndarray]:
   return {name: np.asarray(x, order="C") for name, x in state.items()}
 
 
-def _collect(args, path, extract, inception) -> Collected:
+def _collect(
+  args: argparse.Namespace, path: Path, extract: Extract, inception: Inception
+) -> Collected:
   pictures, identity = open_stored(path, args.batch_size, None)
   settings = {"pictures": identity, **compute.inception_protocol(inception)}
   return collect(pictures, extract, args.folder / f"ours-{path.stem}", settings)
 
 
-def _compare_scores(args, pool, ours) -> float:
+def _compare_scores(
+  args: argparse.Namespace, pool: str, ours: Collected
+) -> float:
   """Prints both sides' figures; how far the Frechet distances are apart."""
   theirs = json.loads((args.folder / "theirs.json").read_text())
   files = sorted((args.folder / f"theirs-{args.pictures.stem}").glob("*.npz"))

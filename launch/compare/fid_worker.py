@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ FORMATS = {
 }
 
 
-def main():
+def main() -> None:
   parser = argparse.ArgumentParser()
   parser.add_argument("--folder", type=Path, required=True)
   parser.add_argument("--features", nargs="+", required=True)
@@ -38,7 +39,7 @@ def main():
 class Worker:
   """The network with the weights in the folder, and its scores."""
 
-  def __init__(self, args):
+  def __init__(self, args: argparse.Namespace) -> None:
     self.args = args
     self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     # What a GPU otherwise rounds would be taken for our mistake.
@@ -53,7 +54,7 @@ class Worker:
       feature_extractor_weights_path=str(path),
     ).to(self.device)
 
-  def features(self, memory_format, images=None):
+  def features(self, memory_format: Any, images: Any = None) -> Any:
     """Of a batch; on a CPU the order of the axes decides the speed."""
     self.network.to(memory_format=FORMATS[memory_format])
     if images is None:
@@ -65,7 +66,7 @@ class Worker:
       found = self.network(images.to(self.device))
     return [x.cpu().numpy() for x in found]
 
-  def extract(self, name):
+  def extract(self, name: str) -> None:
     """Features of a set of pictures, those that are not there yet."""
     path = next(path for path in self.args.sets if path.stem == name)
     folder, size = self.args.folder / f"theirs-{name}", self.args.batch_size
@@ -85,7 +86,7 @@ class Worker:
         np.savez(partial, **dict(zip(self.args.features, columns, strict=True)))
       os.replace(partial.name, file)
 
-  def score(self):
+  def score(self) -> None:
     """Writes what torch-fidelity makes of the features."""
     pool = self.args.features[0]
     ours, real = (self._column(path.stem, pool) for path in self.args.sets)
@@ -109,7 +110,7 @@ class Worker:
       found |= metric_isc.isc_features_to_metric(logits)
     (self.args.folder / "theirs.json").write_text(json.dumps(found))
 
-  def _column(self, name, feature):
+  def _column(self, name: str, feature: str) -> Any:
     files = sorted((self.args.folder / f"theirs-{name}").glob("*.npz"))
     return torch.from_numpy(
       np.concatenate([np.load(file)[feature] for file in files])

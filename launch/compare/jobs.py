@@ -2,11 +2,12 @@
 
 import sys
 import time
+from typing import Any
 
 import torch
 
 
-def serve(worker) -> None:
+def serve(worker: Any) -> None:
   """Does the method of each line of the input; answers with its seconds."""
   print("ready", torch.__version__, worker.device, flush=True)
   for line in sys.stdin:

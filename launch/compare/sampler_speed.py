@@ -16,14 +16,17 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
 
 from launch.study.page import open_config
 from lowdiff_jax.cli.main import keep_compiled_programs
+from lowdiff_jax.diffusion.cascade import Stage
 from lowdiff_jax.diffusion.guidance import Guidance
-from lowdiff_jax.experiment.parts import build_experiment
+from lowdiff_jax.experiment.parts import Experiment, build_experiment
 from lowdiff_jax.experiment.schema import resolutions
 from lowdiff_jax.profiling import flops, throughput
 from lowdiff_jax.schedules.stagewise import Stagewise
@@ -50,23 +53,25 @@ def main() -> None:
   _time_starts(args)
 
 
-def _experiment(args, *flags):
+def _experiment(args: argparse.Namespace, *flags: str) -> Experiment:
   config = open_config([f"--config={args.config}", *flags])
   spec = ImageSpec(resolutions(config)[-1], 3, args.classes)
   return build_experiment(config, spec)
 
 
-def _candidate(name, experiment, stages, params):
+def _candidate(
+  name: str, experiment: Experiment, stages: Sequence[Stage], params: Any
+) -> throughput.Candidate:
   return throughput.Candidate(name, stages, experiment.generator, params)
 
 
-def _time_cascades(args) -> None:
+def _time_cascades(args: argparse.Namespace) -> None:
   """The cascade and its variations, in turn."""
   whole = _experiment(args)
   half = _experiment(args, "--config.model.dtype=bfloat16")
   params = whole.init().params
 
-  def guided(interval):
+  def guided(interval: tuple[float, float]) -> tuple[Stage, ...]:
     guidance = Guidance(2.0, interval)
     return tuple(stage._replace(guidance=guidance) for stage in whole.stages)
 
@@ -95,7 +100,9 @@ def _time_cascades(args) -> None:
     print(f"temporary memory of {name}: {size / 2**20:.1f} MiB")
 
 
-def _time_stage_by_stage(args, experiment, params) -> None:
+def _time_stage_by_stage(
+  args: argparse.Namespace, experiment: Experiment, params: Any
+) -> None:
   """A program for each stage, whose images pass through the host."""
   maker = Stagewise(
     experiment.generator, params, seed=0, batch_size=args.batch_size
@@ -110,7 +117,13 @@ def _time_stage_by_stage(args, experiment, params) -> None:
   print(f"a program for each stage: {rate:.2f} images/s")
 
 
-def _temporary(args, experiment, stages, params, conditioned=False) -> int:
+def _temporary(
+  args: argparse.Namespace,
+  experiment: Experiment,
+  stages: Sequence[Stage],
+  params: Any,
+  conditioned: bool = False,
+) -> int:
   """Bytes that the program needs beside its arguments and results."""
   side = stages[0].resolution // 2
   low_res = np.zeros((args.batch_size, side, side, 3), np.float32)
@@ -124,7 +137,7 @@ def _temporary(args, experiment, stages, params, conditioned=False) -> int:
   return program.compile().memory_analysis().temp_size_in_bytes
 
 
-def _time_stages(args) -> None:
+def _time_stages(args: argparse.Namespace) -> None:
   """Evaluations of the network by batch size, at each resolution."""
   experiment = _experiment(args)
   params = experiment.init().params
@@ -144,7 +157,7 @@ def _time_stages(args) -> None:
     print(f"{side:13}" + "".join(f"{rate:9.0f}" for rate in rates))
 
 
-def _time_starts(args) -> None:
+def _time_starts(args: argparse.Namespace) -> None:
   """From the command to the end of a first batch: compiled anew, and not."""
   code = (
     "from launch.compare import sampler_speed; sampler_speed.first_batch("

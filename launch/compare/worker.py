@@ -27,7 +27,7 @@ class Worker:
     self.process.stdin.flush()
     return float(self._answer())
 
-  def _answer(self):
+  def _answer(self) -> str:
     line = self.process.stdout.readline()
     if not line:
       raise SystemExit("the published code stopped; its message is above")

@@ -4,7 +4,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 # Seconds that a job has to save, once asked to stop.
 GRACE = 60
@@ -67,12 +67,12 @@ class Jobs:
       self._say(f"{name}: failed with exit status {status}, see {log}")
     return Done(status == 0, log)
 
-  def _say(self, text):
+  def _say(self, text: str) -> None:
     left = max(0.0, self.left() / 60)
     print(f"{left:7.1f} min left: {text.rstrip()}", flush=True)
 
 
-def _wait(command, out, seconds) -> int | None:
+def _wait(command: list[str], out: IO[str], seconds: float) -> int | None:
   """The exit status; None if it was stopped because the time was up."""
   # Ctrl-C is for the study, which then asks the job to stop: once, as training
   # takes a second signal for haste and does not save.

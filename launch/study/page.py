@@ -1,7 +1,7 @@
 """The page of a study: its variants and rows, each with its flags."""
 
 import runpy
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -95,7 +95,7 @@ def open_study(
   )
 
 
-def _names(path, flag, name):
+def _names(path: Path, flag: str, name: str) -> dict[str, Any]:
   """What a Python file calls `name`."""
   if not path.is_file():
     raise UserError(f"{flag}={path}: there is no such file")
@@ -105,7 +105,9 @@ def _names(path, flag, name):
   return found[name]
 
 
-def _known(flag, chosen, known):
+def _known(
+  flag: str, chosen: Sequence[str] | None, known: Collection[str]
+) -> list[str]:
   """The chosen ones of the known names, in the order of these."""
   for name in chosen or ():
     if name not in known:

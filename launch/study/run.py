@@ -18,6 +18,7 @@ import math
 import re
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from launch.study import page as study_page
@@ -67,7 +68,7 @@ def _arguments() -> argparse.Namespace:
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
 
-  def names(text):
+  def names(text: str) -> list[str]:
     return list(filter(None, text.split(",")))
 
   parser.add_argument("--minutes", type=float, required=True)
@@ -105,7 +106,9 @@ def _step(workdir: Path, variant: str) -> int:
   return max(map(int, steps), default=0)
 
 
-def _train(args, study: Study, jobs: Jobs, spare: float) -> None:
+def _train(
+  args: argparse.Namespace, study: Study, jobs: Jobs, spare: float
+) -> None:
   """Turn by turn, each variant up to as many images as the others."""
   failed = set()
   for turn in range(1, args.turns + 1):
@@ -132,7 +135,7 @@ def _train(args, study: Study, jobs: Jobs, spare: float) -> None:
         failed.add(name)
 
 
-def _command(args, variant, *flags) -> list[str]:
+def _command(args: argparse.Namespace, variant: str, *flags: str) -> list[str]:
   return [
     "-m",
     "lowdiff_jax.main",
@@ -141,7 +144,9 @@ def _command(args, variant, *flags) -> list[str]:
   ]
 
 
-def _score(args, study: Study, jobs: Jobs, spare: float) -> None:
+def _score(
+  args: argparse.Namespace, study: Study, jobs: Jobs, spare: float
+) -> None:
   """Each row that is sampled otherwise since, or whose run has gone on."""
   records = _records(args, study.rows)
   for row in study.rows:
@@ -169,7 +174,9 @@ def _score(args, study: Study, jobs: Jobs, spare: float) -> None:
     )
 
 
-def _records(args, rows) -> dict[str, study_table.Record]:
+def _records(
+  args: argparse.Namespace, rows: Sequence[study_page.Row]
+) -> dict[str, study_table.Record]:
   """The scores of rows as they are sampled now, if there are any."""
   flags = {row.name: row.flags for row in rows}
   records = study_table.read_rows(args.workdir, flags)
@@ -180,7 +187,9 @@ def _records(args, rows) -> dict[str, study_table.Record]:
   }
 
 
-def _time(args, records, jobs: Jobs) -> None:
+def _time(
+  args: argparse.Namespace, records: dict[str, study_table.Record], jobs: Jobs
+) -> None:
   """All rows anew if there is one that is not timed yet."""
   timed = study_table.read_speed(args.workdir, records)
   if timed.keys() != records.keys():

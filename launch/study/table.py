@@ -1,7 +1,7 @@
 """The table and the figure of a study, of the files that it keeps."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +120,7 @@ def write(workdir: Path, records: Mapping[str, Record], *, title: str) -> str:
   return table
 
 
-def _cells(row):
+def _cells(row: dict[str, Any]) -> list[str]:
   rate, distance, std = (
     row[name] for name in ("images_per_second", "distance", "std")
   )
@@ -135,5 +135,5 @@ def _cells(row):
   ]
 
 
-def _line(cells):
+def _line(cells: Sequence[str]) -> str:
   return f"| {' | '.join(cells)} |"

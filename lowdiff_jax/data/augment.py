@@ -7,6 +7,9 @@ image of full resolution, before the pyramid, so all stages see the same one.
 Everything has a fixed shape and runs inside the training step.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -79,19 +82,19 @@ def draw(key: Array, count: int, probability: float) -> tuple[Array, Array]:
   """
   keys = iter(jax.random.split(key, 14))
 
-  def chosen(value, chance=probability):
+  def chosen(value: Array, chance: float = probability) -> Array:
     apply = jax.random.bernoulli(next(keys), chance, (count,))
     return jnp.where(apply, value, 0.0)
 
-  def normal():
+  def normal() -> Array:
     return jax.random.normal(next(keys), (count,))
 
-  def angle():
+  def angle() -> Array:
     return jax.random.uniform(
       next(keys), (count,), minval=-jnp.pi, maxval=jnp.pi
     )
 
-  def coin():
+  def coin() -> Array:
     return jax.random.bernoulli(next(keys), 0.5, (count,)).astype(jnp.float32)
 
   flip_x, flip_y = coin(), chosen(coin())
@@ -142,13 +145,13 @@ def warp(images: Array, inverse: Array) -> Array:
   x, y = np.meshgrid(points, points)
   grid = jnp.asarray(np.stack([x, y, np.ones_like(x)]), jnp.float32)
 
-  def sample(image, matrix):
+  def sample(image: Array, matrix: Array) -> Array:
     x, y, _ = jnp.einsum("ij,jhw->ihw", matrix, grid)
     rows, columns = (
       ((p + 0.5) * side + margin) * 2 - 0.5 - _PHASE for p in (y, x)
     )
 
-    def one(channel):
+    def one(channel: Array) -> Array:
       return jax.scipy.ndimage.map_coordinates(
         channel, [rows, columns], order=1, mode="constant"
       )
@@ -158,19 +161,27 @@ def warp(images: Array, inverse: Array) -> Array:
   return _halve(_halve(jax.vmap(sample)(fine, inverse), 1), 2)
 
 
-def _double(x, axis):
+def _double(x: Array, axis: int) -> Array:
   """y[n] = sum_i x[i] h[n - 2i + 5] along an axis."""
   dilation = tuple(2 if a == axis else 1 for a in (1, 2))
   return _convolve(x, SYM6[::-1], axis, 6, lhs_dilation=dilation)
 
 
-def _halve(x, axis):
+def _halve(x: Array, axis: int) -> Array:
   """z[m] = sum_n x[n] h[n - 2m] along an axis, the adjoint of `_double`."""
   strides = tuple(2 if a == axis else 1 for a in (1, 2))
   return _convolve(x, SYM6, axis, 0, window_strides=strides)
 
 
-def _convolve(x, taps, axis, padding, *, window_strides=(1, 1), **kwargs):
+def _convolve(
+  x: Array,
+  taps: Array | np.ndarray,
+  axis: int,
+  padding: Sequence[tuple[int, int]],
+  *,
+  window_strides: tuple[int, int] = (1, 1),
+  **kwargs: Any,
+) -> Array:
   """Correlates each channel with the taps along one axis."""
   shape = (len(taps), 1) if axis == 1 else (1, len(taps))
   kernel = jnp.asarray(taps, x.dtype).reshape(*shape, 1, 1)
@@ -186,21 +197,21 @@ def _convolve(x, taps, axis, padding, *, window_strides=(1, 1), **kwargs):
   )
 
 
-def _matrix(rows):
+def _matrix(rows: Sequence[Any]) -> Array:
   """[B,3,3] from nine numbers or [B] arrays."""
   count = max(jnp.size(v) for row in rows for v in row)
   full = [[jnp.broadcast_to(v, (count,)) for v in row] for row in rows]
   return jnp.stack([jnp.stack(row, -1) for row in full], -2)
 
 
-def _scaling(x, y):
+def _scaling(x: Array, y: Array) -> Array:
   return _matrix([[x, 0.0, 0.0], [0.0, y, 0.0], [0.0, 0.0, 1.0]])
 
 
-def _rotation(angle):
+def _rotation(angle: Array) -> Array:
   cos, sin = jnp.cos(angle), jnp.sin(angle)
   return _matrix([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
 
 
-def _translation(x, y):
+def _translation(x: Array | float, y: Array | float) -> Array:
   return _matrix([[1.0, 0.0, x], [0.0, 1.0, y], [0.0, 0.0, 1.0]])

@@ -53,16 +53,16 @@ def latents(
   """
   mean, std = (np.asarray(x, np.float32) for x in (mean, std))
 
-  def normalise(z):
+  def normalise(z: Any) -> Any:
     return jax.tree.map(lambda z: (z.astype(jnp.float32) - mean) / std, z)
 
-  def encode_batch(module, params, pictures):
+  def encode_batch(module: Any, params: Any, pictures: Array) -> Array:
     z, _ = module.apply(
       {"params": params}, from_uint8(pictures), method="encode"
     )
     return normalise(z)
 
-  def decode_batch(module, params, x):
+  def decode_batch(module: Any, params: Any, x: Array) -> Array:
     return to_uint8(
       module.apply({"params": params}, x * std + mean, method="decode")
     )
@@ -119,13 +119,13 @@ def make_encoder(
   """
   over_devices = NamedSharding(mesh, P(("data", "fsdp")))
 
-  def encode(params, pictures, records):
+  def encode(params: Any, pictures: Array, records: Array) -> tuple[Array, ...]:
     pictures, records = jax.lax.with_sharding_constraint(
       (pictures, records), over_devices
     )
     keys = noise.image_keys(seed, records)
 
-    def latent(image):
+    def latent(image: Array) -> Array:
       mean, logvar = module.apply({"params": params}, image, method="encode")
       if posterior == "mode":
         return mean

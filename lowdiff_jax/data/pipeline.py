@@ -62,10 +62,10 @@ def in_order(
     The pictures.
   """
 
-  def load(first):
+  def load(first: int) -> Batch:
     return source.read(picks[first : first + batch_size])
 
-  def read(start):
+  def read(start: int) -> Iterator[Batch]:
     return in_threads(load, range(start, len(picks), batch_size))
 
   return ImageSet(len(picks), batch_size, read)

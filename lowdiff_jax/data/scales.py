@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from lowdiff_jax.diffusion.settings import Scale, mean_squares
-from lowdiff_jax.types import ImageSource
+from lowdiff_jax.types import Array, ImageSource
 
 
 def measure_scales(
@@ -30,7 +30,7 @@ def measure_scales(
   """
 
   @jax.jit
-  def squares(image):
+  def squares(image: Any) -> tuple[Array, Array]:
     return mean_squares(normalise(image), len(resolutions))
 
   clean, residual = 0.0, 0.0

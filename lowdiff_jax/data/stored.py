@@ -2,9 +2,9 @@
 
 import hashlib
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -54,7 +54,7 @@ def open_stored(
   return Stored(pictures, _id([path]))
 
 
-def _id(files):
+def _id(files: Sequence[Path]) -> str:
   """Names, sizes and times of files, as a sum."""
   digest = hashlib.sha256()
   for file in files:
@@ -63,8 +63,10 @@ def _id(files):
   return digest.hexdigest()
 
 
-def _folder(files, batch_size, shape):
-  def read(start):
+def _folder(
+  files: Sequence[Path], batch_size: int, shape: tuple[int, int, int] | None
+) -> ImageSet:
+  def read(start: int) -> Iterator[Batch]:
     channels = shape[-1] if shape else 3
     expected = shape or _decode(files[0], channels).shape
     for first in range(start, len(files), batch_size):
@@ -77,7 +79,7 @@ def _folder(files, batch_size, shape):
   return ImageSet(len(files), batch_size, read)
 
 
-def _check(name, shape, expected):
+def _check(name: str, shape: Sequence[int], expected: Sequence[int]) -> None:
   if tuple(shape) != tuple(expected):
     ours, theirs = (
       f"{w}x{h} with {c} channels" for h, w, c in (shape, expected)
@@ -87,7 +89,7 @@ def _check(name, shape, expected):
     )
 
 
-def _decode(file, channels):
+def _decode(file: Path, channels: int) -> np.ndarray:
   """[H,W,channels] uint8; a score of what is left would be another one."""
   try:
     with Image.open(file) as picture:
@@ -111,7 +113,7 @@ def open_npz(
   )
 
 
-def _header(path):
+def _header(path: Path) -> tuple[str, tuple[int, ...]]:
   """The name and the shape of the array of pictures."""
   try:
     with zipfile.ZipFile(path) as archive:
@@ -131,7 +133,7 @@ def _header(path):
   return names[0], shape
 
 
-def _read_header(file):
+def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
   version = np.lib.format.read_magic(file)
   read = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -145,7 +147,7 @@ def _read_header(file):
   return shape, dtype
 
 
-def _read_npz(path, start, batch_size) -> Iterator[Batch]:
+def _read_npz(path: Path, start: int, batch_size: int) -> Iterator[Batch]:
   name, (count, *shape) = _header(path)
   size = int(np.prod(shape))
   with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
@@ -161,5 +163,5 @@ def _read_npz(path, start, batch_size) -> Iterator[Batch]:
       yield _batch(array)
 
 
-def _batch(images):
+def _batch(images: np.ndarray) -> Batch:
   return Batch(images, np.full(len(images), NO_LABEL, np.int32))

@@ -131,7 +131,16 @@ def cascade(
   return Cascaded(tuple(images), tuple(trajectories))
 
 
-def _sample_stage(denoise, keys, stage, before, label, *, channels, trajectory):
+def _sample_stage(
+  denoise: Denoiser,
+  keys: Array,
+  stage: Stage,
+  before: Array | None,
+  label: Array | None,
+  *,
+  channels: int,
+  trajectory: bool,
+) -> tuple[Array, Array | None]:
   """One stage after the image `before`; see `cascade`."""
   if stage.start not in STARTS:
     raise ValueError(f"start={stage.start!r}: expected one of {STARTS}")

@@ -86,7 +86,7 @@ def denoising_loss(
   return weight(sigma) * error, 1 - cosine.mean((1, 2))
 
 
-def _cosine(a, b):
+def _cosine(a: Array, b: Array) -> Array:
   """The cosine of the angle between a and b over the last axis."""
   # A new network's velocity is 0, where the cosine would have no gradient.
   squares = (jnp.square(x).sum(-1) + 1e-4 for x in (a, b))
@@ -190,7 +190,13 @@ def validation_loss(
     )
     sigmas = noise.lognormal_quantiles(levels, stage.p_mean, stage.p_std)
 
-    def loss_at(sigma, stage=stage, clean=images[k], key=eps_key, cond=cond):
+    def loss_at(
+      sigma: Array,
+      stage: StageLoss = stage,
+      clean: Array = images[k],
+      key: Array = eps_key,
+      cond: Condition = cond,
+    ) -> Array:
       sigma = jnp.full(clean.shape[0], sigma)
       error, _ = denoising_loss(
         denoise, key, clean, cond, sigma=sigma, weight=stage.weight

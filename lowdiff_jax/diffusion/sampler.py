@@ -85,7 +85,7 @@ class Euler(Sampler):
     del keys
     sigmas = jnp.asarray(sigmas, jnp.float32)
 
-    def step(carry, levels):
+    def step(carry: Any, levels: Any) -> tuple[Any, Array]:
       (x,), (sigma, sigma_next) = carry, levels
       clean = denoise(x, _level(sigma, x), cond)
       # No difference of large numbers: a flow starts at a huge sigma.
@@ -130,13 +130,13 @@ class Heun(Sampler):
     num_steps = sigmas.shape[0] - 1
     sigmas_hat = self._raised(sigmas, num_steps)
 
-    def stir(x, index):
+    def stir(x: Array, index: Array | int) -> Array:
       if self.churn == 0:
         return x
       added = jnp.sqrt(sigmas_hat[index] ** 2 - sigmas[index] ** 2)
       return x + self.churn_noise * added * _fresh(keys, index, x.shape[1:])
 
-    def step(carry, inputs):
+    def step(carry: Any, inputs: Any) -> tuple[Any, Array]:
       (x,), (index, sigma_hat, sigma_next) = carry, inputs
       x = stir(x, index)
       slope = (x - denoise(x, _level(sigma_hat, x), cond)) / sigma_hat
@@ -161,7 +161,7 @@ class Heun(Sampler):
     raised = self._raised(sigmas, len(sigmas) - 1)
     return np.concatenate([raised[:-1], sigmas[1:-1]])
 
-  def _raised(self, sigmas, num_steps):
+  def _raised(self, sigmas: Array, num_steps: int) -> Array:
     churned = (self.churn_min <= sigmas) & (sigmas <= self.churn_max)
     gamma = min(self.churn / num_steps, np.sqrt(2) - 1)
     return sigmas * (1 + jnp.where(churned, gamma, 0.0))
@@ -195,7 +195,7 @@ class DPMpp2M(Sampler):
     h = jnp.diff(-jnp.log(sigmas))  # The last one is infinite.
     w = jnp.zeros_like(h).at[1:-1].set(h[1:-1] / (2 * h[:-2]))
 
-    def step(carry, inputs):
+    def step(carry: Any, inputs: Any) -> tuple[Any, Array]:
       (x, clean_before), (sigma, h, w) = carry, inputs
       clean = denoise(x, _level(sigma, x), cond)
       target = (1 + w) * clean - w * clean_before
@@ -213,10 +213,15 @@ SAMPLERS: dict[str, Callable[..., Sampler]] = {
 }
 
 
-def _scan(step, carry, per_step, trajectory):
+def _scan(
+  step: Callable[[Any, Any], tuple[Any, Array]],
+  carry: Any,
+  per_step: Any,
+  trajectory: bool,
+) -> tuple[Array, Array | None]:
   """The image, the first part of `step`'s carry; the estimates if wanted."""
 
-  def body(carry, inputs):
+  def body(carry: Any, inputs: Any) -> tuple[Any, Array | None]:
     carry, clean = step(carry, inputs)
     return carry, clean if trajectory else None
 
@@ -224,11 +229,11 @@ def _scan(step, carry, per_step, trajectory):
   return carry[0], estimates
 
 
-def _level(sigma, noisy):
+def _level(sigma: Array, noisy: Array) -> Array:
   return jnp.full(noisy.shape[0], sigma)
 
 
-def _fresh(keys, index, shape):
+def _fresh(keys: Array, index: Array | int, shape: tuple[int, ...]) -> Array:
   """The noise of step `index`, each image's from its own key."""
   step_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, index)
   return noise.normal_per_image(step_keys, shape)

@@ -70,7 +70,7 @@ def mean_squares(image: Array, levels: int) -> tuple[Array, Array]:
   pairs = itertools.pairwise(images)
   residuals = [x - pyramid.upsample(low_res) for low_res, x in pairs]
 
-  def squares(parts):
+  def squares(parts: Sequence[Array]) -> Array:
     columns = [jnp.square(x).mean((1, 2, 3)) for x in parts]
     return jnp.stack(columns, 1) if columns else jnp.zeros((len(image), 0))
 

@@ -8,7 +8,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from lowdiff_jax.diffusion import noise
-from lowdiff_jax.diffusion.cascade import Stage, cascade
+from lowdiff_jax.diffusion.cascade import Cascaded, Stage, cascade
 from lowdiff_jax.distributed import batch_sharding, replicated
 from lowdiff_jax.types import (
   NO_LABEL,
@@ -78,7 +78,13 @@ class Generator(NamedTuple):
     """The jitted cascade of these stages; its results are on every process."""
     over_devices = batch_sharding(self.mesh)
 
-    def generate(params, seed, indices, labels, low_res=None):
+    def generate(
+      params: Any,
+      seed: Array,
+      indices: Array,
+      labels: Array,
+      low_res: Array | None = None,
+    ) -> Cascaded:
       indices, labels, low_res = jax.lax.with_sharding_constraint(
         (indices, labels, low_res), over_devices
       )
@@ -150,7 +156,7 @@ class Generator(NamedTuple):
       return np.full(len(indices), label, np.int32)
     return (indices % num_classes).astype(np.int32)
 
-  def _decode_steps(self, steps, count):
+  def _decode_steps(self, steps: Array | None, count: int) -> np.ndarray | None:
     """[steps,count,R,R,channels] of a batch's estimates, if there are any."""
     if steps is None:
       return None
@@ -162,10 +168,10 @@ def concatenate(batches: Iterable[Generated]) -> Generated:
   """All batches as one."""
   parts = list(batches)
 
-  def join(arrays, axis=0):
+  def join(arrays: Sequence[Any], axis: int = 0) -> Any:
     return None if arrays[0] is None else np.concatenate(arrays, axis)
 
-  def columns(field):
+  def columns(field: str) -> Iterator[tuple[Any, ...]]:
     return zip(*(getattr(part, field) for part in parts), strict=True)
 
   return Generated(

@@ -13,13 +13,13 @@ from jax.sharding import Mesh
 from lowdiff_jax.distributed import in_batches, is_main
 from lowdiff_jax.metrics import inception as network
 from lowdiff_jax.metrics.features import Collected, Extract, collect
-from lowdiff_jax.metrics.frechet import frechet_distance, statistics
+from lowdiff_jax.metrics.frechet import Gaussian, frechet_distance, statistics
 from lowdiff_jax.metrics.inception_score import inception_score
 from lowdiff_jax.metrics.inception_weights import Inception
 from lowdiff_jax.metrics.kernel_distance import kernel_distance
 from lowdiff_jax.metrics.precision_recall import precision_recall
 from lowdiff_jax.metrics.reference import Reference
-from lowdiff_jax.types import Evaluator, ImageSet, Score
+from lowdiff_jax.types import Array, Evaluator, ImageSet, Score
 
 # Collected features -> figures by name.
 Measure = Callable[[Collected], dict[str, float]]
@@ -77,7 +77,7 @@ def inception_extract(
     The function.
   """
 
-  def outputs(module, params, images):
+  def outputs(module: Any, params: Any, images: Array) -> dict[str, Array]:
     return module.apply({"params": params}, images)
 
   params = jax.tree.map(jnp.asarray, inception.params)
@@ -85,7 +85,7 @@ def inception_extract(
     outputs, lambda: (inception.module, params), batch_size, mesh
   )
 
-  def extract(images):
+  def extract(images: np.ndarray) -> dict[str, np.ndarray]:
     if images.shape[-1] == 1:
       images = np.broadcast_to(images, (*images.shape[:-1], 3))
     return jax.tree.map(np.asarray, run(np.ascontiguousarray(images)))
@@ -121,7 +121,7 @@ def inception_figures(
     inception_score and its standard deviation over the splits.
   """
 
-  def distance(name, to):
+  def distance(name: str, to: Gaussian) -> float:
     ours = statistics(chunk[name] for chunk in collected.chunks())
     return frechet_distance(to, ours)
 

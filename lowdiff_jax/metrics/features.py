@@ -9,7 +9,7 @@ import json
 import shutil
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -113,7 +113,9 @@ def collect(
   return Collected(pictures.count, lambda: _opened(paths))
 
 
-def _extracted(pictures, extract, starts):
+def _extracted(
+  pictures: ImageSet, extract: Extract, starts: range
+) -> Iterator[dict[str, np.ndarray]]:
   """A chunk for each start, of which the next begins where it ends."""
   if not starts:
     return
@@ -134,7 +136,7 @@ def _extracted(pictures, extract, starts):
     }
 
 
-def _claim(folder, settings):
+def _claim(folder: Path, settings: Any) -> None:
   """Empties a folder that was made with other settings."""
   text = json.dumps(settings, indent=1, sort_keys=True)
   path = folder / SETTINGS
@@ -145,19 +147,19 @@ def _claim(folder, settings):
   path.write_text(text)
 
 
-def _save(path, chunk):
+def _save(path: Path, chunk: Chunk) -> None:
   with files.replacing(path) as partial, partial.open("wb") as file:
     np.savez(file, **chunk)
 
 
-def _opened(paths):
+def _opened(paths: Sequence[Path]) -> Iterator[Chunk]:
   """The chunks, whose arrays are read when they are asked for."""
   for path in paths:
     with np.load(path, allow_pickle=False) as file:
       yield file
 
 
-def _count(path):
+def _count(path: Path) -> int:
   """ImageSet of a chunk; 0 if it is missing or damaged, by its arrays' CRCs."""
   try:
     with np.load(path, allow_pickle=False) as file:

@@ -7,7 +7,7 @@ pytorch-fid and torch-fidelity. Batch normalisation is folded into convolutions
 when weights are loaded, see `inception_weights.py`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -117,7 +117,7 @@ def _outputs(x: Array) -> Iterator[tuple[str, Array]]:
   yield "logits_unbiased", fc(x)
 
 
-def _mixed_a(x, name, pooled):
+def _mixed_a(x: Array, name: str, pooled: int) -> Array:
   deep = _conv(x, f"{name}.branch3x3dbl_1", 64)
   deep = _conv(deep, f"{name}.branch3x3dbl_2", 96, 3)
   return _join(
@@ -128,7 +128,7 @@ def _mixed_a(x, name, pooled):
   )
 
 
-def _mixed_b(x, name):
+def _mixed_b(x: Array, name: str) -> Array:
   deep = _conv(x, f"{name}.branch3x3dbl_1", 64)
   deep = _conv(deep, f"{name}.branch3x3dbl_2", 96, 3)
   return _join(
@@ -138,7 +138,7 @@ def _mixed_b(x, name):
   )
 
 
-def _mixed_c(x, name, width):
+def _mixed_c(x: Array, name: str, width: int) -> Array:
   flat = _conv(x, f"{name}.branch7x7_1", width)
   flat = _conv(flat, f"{name}.branch7x7_2", width, (1, 7))
   deep = _conv(x, f"{name}.branch7x7dbl_1", width)
@@ -153,7 +153,7 @@ def _mixed_c(x, name, width):
   )
 
 
-def _mixed_d(x, name):
+def _mixed_d(x: Array, name: str) -> Array:
   flat = _conv(x, f"{name}.branch3x3_1", 192)
   deep = _conv(x, f"{name}.branch7x7x3_1", 192)
   deep = _conv(deep, f"{name}.branch7x7x3_2", 192, (1, 7))
@@ -165,7 +165,7 @@ def _mixed_d(x, name):
   )
 
 
-def _mixed_e(x, name, pool):
+def _mixed_e(x: Array, name: str, pool: Callable[[Array], Array]) -> Array:
   flat = _conv(x, f"{name}.branch3x3_1", 384)
   deep = _conv(x, f"{name}.branch3x3dbl_1", 448)
   deep = _conv(deep, f"{name}.branch3x3dbl_2", 384, 3)
@@ -179,7 +179,14 @@ def _mixed_e(x, name, pool):
   )
 
 
-def _conv(x, name, features, kernel=1, stride=1, padding="SAME"):
+def _conv(
+  x: Array,
+  name: str,
+  features: int,
+  kernel: int | tuple[int, int] = 1,
+  stride: int = 1,
+  padding: str = "SAME",
+) -> Array:
   """relu(w * x + b), batch normalisation being in w and b."""
   # GPUs and TPUs would by themselves compute with 10 or 7 bits of mantissa.
   exact = {"precision": "highest", "name": name}
@@ -194,13 +201,13 @@ def _conv(x, name, features, kernel=1, stride=1, padding="SAME"):
   return jax.nn.relu(x[:, :, : (padded - width) // stride + 1])
 
 
-def _max_pool(x, stride=2, padding="VALID"):
+def _max_pool(x: Array, stride: int = 2, padding: str = "VALID") -> Array:
   return nn.max_pool(x, (3, 3), (stride, stride), padding)
 
 
-def _average_pool(x):
+def _average_pool(x: Array) -> Array:
   return nn.avg_pool(x, (3, 3), (1, 1), "SAME", count_include_pad=False)
 
 
-def _join(*branches):
+def _join(*branches: Array) -> Array:
   return jnp.concatenate(branches, axis=-1)

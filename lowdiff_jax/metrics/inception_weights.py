@@ -167,7 +167,7 @@ def inception_params(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
   return params
 
 
-def _folded(state):
+def _folded(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
   """From TensorFlow's names, HWIO."""
   params = {}
   for key in state:
@@ -180,7 +180,7 @@ def _folded(state):
   return params
 
 
-def _renamed(name):
+def _renamed(name: str) -> str:
   if name in _STEM:
     return _STEM[name]
   match = re.fullmatch(r"mixed_?(\d*)_((?:conv|tower).*)", name)
@@ -192,7 +192,7 @@ def _renamed(name):
   raise UserError(f"the network has no layer {name} before mixed_8")
 
 
-def _layer(kernel, bias):
+def _layer(kernel: np.ndarray, bias: np.ndarray) -> dict[str, np.ndarray]:
   """Kernels of one pixel are matrices."""
   if kernel.shape[:2] == (1, 1):
     kernel = kernel[0, 0]

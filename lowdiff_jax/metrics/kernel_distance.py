@@ -50,10 +50,10 @@ def kernel_distance(
   return float(np.mean(distances))
 
 
-def _kernel(x, y):
+def _kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
   return (x @ y.T / x.shape[1] + 1) ** 3
 
 
-def _kernel_of_itself(x):
+def _kernel_of_itself(x: np.ndarray) -> float:
   """The sum of the diagonal of _kernel(x, x)."""
   return ((np.square(x).mean(1) + 1) ** 3).sum()

@@ -6,6 +6,7 @@ components of their pixels), so scores compare only within one data set.
 """
 
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 from PIL import Image
@@ -15,7 +16,7 @@ from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits
 
 from lowdiff_jax.metrics.compute import make_evaluator
-from lowdiff_jax.metrics.features import collect
+from lowdiff_jax.metrics.features import Collected, collect
 from lowdiff_jax.metrics.frechet import frechet_distance, statistics
 from lowdiff_jax.types import Batch, Evaluator, ImageSet
 
@@ -42,14 +43,14 @@ def own_evaluator(train: Batch, test: Batch, num_classes: int) -> Evaluator:
   describe, classify, name = fit(_pixels(train.image), train.label)
   reference = statistics([describe(_pixels(train.image))])
 
-  def extract(images):
+  def extract(images: np.ndarray) -> dict[str, np.ndarray]:
     pixels = _pixels(images)
     found = {"own": describe(pixels)}
     if classify is not None:
       found["class"] = classify(pixels)
     return found
 
-  def measure(collected):
+  def measure(collected: Collected) -> dict[str, float]:
     ours = statistics(chunk["own"] for chunk in collected.chunks())
     values = {"frechet_distance": frechet_distance(reference, ours)}
     labels = collected.column("label")
@@ -73,7 +74,7 @@ def own_evaluator(train: Batch, test: Batch, num_classes: int) -> Evaluator:
   )
 
 
-def _pixels(images):
+def _pixels(images: np.ndarray) -> np.ndarray:
   """[N, side * side * C] float64 in [0, 1]."""
   side = min(images.shape[1], MAX_SIDE)
   if side < images.shape[1]:
@@ -87,23 +88,31 @@ def _pixels(images):
   return images.reshape(len(images), -1) / 255.0
 
 
+# (pixels -> features, pixels -> classes or None, the features' name)
+_Features = tuple[
+  Callable[[np.ndarray], np.ndarray],
+  Callable[[np.ndarray], np.ndarray] | None,
+  str,
+]
+
+
 # The matrices are so small that several threads wait for each other more than
 # they multiply: where the cores are busy, a fit takes thirty times as long.
 @threadpool_limits.wrap(limits=1, user_api="blas")
-def _fit_classifier(pixels, labels):
+def _fit_classifier(pixels: np.ndarray, labels: np.ndarray) -> _Features:
   epochs = min(1000, MAX_SEEN // len(labels))
   network = MLPClassifier((64,), alpha=1e-3, max_iter=epochs, random_state=0)
   with warnings.catch_warnings():
     warnings.simplefilter("ignore", ConvergenceWarning)
     network.fit(pixels, labels)
 
-  def describe(pixels):
+  def describe(pixels: np.ndarray) -> np.ndarray:
     return np.maximum(pixels @ network.coefs_[0] + network.intercepts_[0], 0)
 
   return describe, network.predict, "64 hidden units of scikit-learn's MLP"
 
 
-def _fit_components(pixels, labels):
+def _fit_components(pixels: np.ndarray, labels: np.ndarray) -> _Features:
   del labels
   count = min(64, *pixels.shape)
   components = PCA(count, random_state=0).fit(pixels)

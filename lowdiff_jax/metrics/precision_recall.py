@@ -1,12 +1,13 @@
 """Precision and recall of generated images against real ones."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lowdiff_jax.types import UserError
+from lowdiff_jax.types import Array, UserError
 
 NEIGHBOURS = 3
 PROTOCOL = f"{NEIGHBOURS} nearest neighbours, distances in float32"
@@ -57,7 +58,7 @@ def precision_recall(
   )
 
 
-def _radii(features, neighbours):
+def _radii(features: np.ndarray, neighbours: int) -> np.ndarray:
   """Squared distances [N] to the k-th neighbours."""
   distances = (_distances(rows, features) for rows in _blocks(features))
   # The nearest of all is the feature itself. XLA would sort all distances; a
@@ -68,7 +69,9 @@ def _radii(features, neighbours):
   return np.concatenate(kth)[: len(features)]
 
 
-def _share_inside(features, centers, radii):
+def _share_inside(
+  features: np.ndarray, centers: np.ndarray, radii: np.ndarray
+) -> float:
   """Of the features, which share is in a ball."""
   # Each is waited for: JAX would have all distances in memory at a time.
   inside = [
@@ -77,7 +80,7 @@ def _share_inside(features, centers, radii):
   return float(np.concatenate(inside)[: len(features)].mean())
 
 
-def _blocks(features):
+def _blocks(features: np.ndarray) -> Iterator[np.ndarray]:
   """Rows of one number, so that a function compiles once."""
   rows = min(_ROWS, len(features))
   for start in range(0, len(features), rows):
@@ -86,12 +89,12 @@ def _blocks(features):
 
 
 @jax.jit
-def _inside(rows, centers, radii):
+def _inside(rows: Array, centers: Array, radii: Array) -> Array:
   return (_distances(rows, centers) <= radii).any(1)
 
 
 @jax.jit
-def _distances(a, b):
+def _distances(a: Array, b: Array) -> Array:
   """|x|^2 - 2 x y + |y|^2, [N,M]."""
   products = jnp.matmul(a, b.T, precision="highest")
   squares = [jnp.square(x).sum(1) for x in (a, b)]

@@ -102,14 +102,14 @@ def make_reference(
   shutil.rmtree(folder)
 
 
-def _spatial(collected):
+def _spatial(collected: Collected) -> Gaussian | None:
   """Statistics of the spatial features, if there are any."""
   if "spatial" not in next(collected.chunks()):
     return None
   return statistics(chunk["spatial"] for chunk in collected.chunks())
 
 
-def _arrays(spatial):
+def _arrays(spatial: Gaussian | None) -> dict[str, np.ndarray]:
   if spatial is None:
     return {}
   return {"mu_s": spatial.mean, "sigma_s": spatial.covariance}

@@ -95,11 +95,11 @@ def of_several(records: Mapping[str, Record]) -> str:
   return "\n".join(lines)
 
 
-def _wide(name):
+def _wide(name: str) -> int:
   return max(len(name), 8) + 2
 
 
-def _brief(value):
+def _brief(value: Any) -> str:
   """A protocol's value in a few characters; a reference by its sum."""
   if isinstance(value, dict):
     value = value.get("sha256", json.dumps(value, sort_keys=True))

@@ -76,14 +76,14 @@ class NoiseMapping(nn.Module):
     emb = jax.nn.silu(self._linear(self.features, "map_layer0")(emb))
     return jax.nn.silu(self._linear(self.features, "map_layer1")(emb))
 
-  def _embed(self, c_noise):
+  def _embed(self, c_noise: Array) -> Array:
     if self.embedding == "positional":
       return layers.positional_embedding(c_noise, self.embedding_dim)
     return layers.FourierEmbedding(self.embedding_dim, name="map_noise")(
       c_noise
     )
 
-  def _linear(self, features, name, **kwargs):
+  def _linear(self, features: int, name: str, **kwargs: Any) -> nn.Dense:
     init = layers.xavier_uniform()
     return nn.Dense(features, kernel_init=init, name=name, **kwargs)
 
@@ -132,7 +132,7 @@ class UNetBlock(nn.Module):
       x = (x + attend(x)) * skip_scale
     return x
 
-  def _resample(self, x):
+  def _resample(self, x: Array) -> Array:
     if self.resample == "up":
       return layers.double(x, self.taps)
     return layers.halve(x, self.taps) if self.resample == "down" else x

@@ -118,11 +118,11 @@ class LightningDiT(nn.Module):
     x = head(x, emb).reshape(batch, side, side, p, p, c)
     return x.swapaxes(2, 3).reshape(batch, side * p, side * p, c)
 
-  def _positions(self, side):
+  def _positions(self, side: int) -> np.ndarray:
     stretch = self.input_size / side if self.positions == "stretched" else 1
     return np.arange(side) * stretch
 
-  def _embed_patches(self, x):
+  def _embed_patches(self, x: Array) -> Array:
     patch = (self.patch_size, self.patch_size)
     # A linear layer on flattened patches, and initialised as one.
     init = nn.initializers.variance_scaling(
@@ -139,7 +139,9 @@ class LightningDiT(nn.Module):
     )
     return conv(x).astype(jnp.float32)
 
-  def _embed_image(self, c_noise, label, stage):
+  def _embed_image(
+    self, c_noise: Array, label: Array | None, stage: Array | None
+  ) -> Array:
     """silu(time + class + stage), [B,1,hidden_size], that all blocks see."""
     emb = dit_blocks.TimeEmbedding(self.hidden_size, name="t_embedder")(c_noise)
     if self.num_classes:
@@ -155,7 +157,7 @@ class LightningDiT(nn.Module):
       emb += stage
     return jax.nn.silu(emb)[:, None]
 
-  def _blocks(self):
+  def _blocks(self) -> nn.Module:
     """All blocks as one that is compiled once, its parameters stacked."""
     block = nn.remat(
       dit_blocks.Block, policy=REMAT[self.remat], prevent_cse=False

@@ -106,13 +106,15 @@ class FinalLayer(nn.Module):
     return linear(x).astype(jnp.float32)
 
 
-def _dense(features, dtype, name, init=_XAVIER):
+def _dense(
+  features: int, dtype: Any, name: str, init: Callable[..., Array] = _XAVIER
+) -> nn.Dense:
   return nn.Dense(features, kernel_init=init, dtype=dtype, name=name)
 
 
-def _modulation(features):
+def _modulation(features: int) -> nn.Dense:
   return _dense(features, jnp.float32, "adaLN", nn.initializers.zeros)
 
 
-def _rms_norm(name):
+def _rms_norm(name: str) -> nn.RMSNorm:
   return nn.RMSNorm(epsilon=1e-6, dtype=jnp.float32, name=name)

@@ -25,7 +25,9 @@ def zero_tail(init: Callable, tail: int) -> Callable:
   What enters through those channels then changes nothing until it is trained.
   """
 
-  def initialise(key, shape, dtype=jnp.float32):
+  def initialise(
+    key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32
+  ) -> Array:
     head = (*shape[:-2], shape[-2] - tail, shape[-1])
     kernel = init(key, head, dtype)
     return jnp.pad(kernel, [(0, 0)] * (len(shape) - 2) + [(0, tail), (0, 0)])
@@ -69,7 +71,9 @@ class FourierEmbedding(nn.Module):
     return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=1)
 
 
-def conv(features: int, kernel: int = 3, *, gain: float = 1.0, **kwargs: Any):
+def conv(
+  features: int, kernel: int = 3, *, gain: float = 1.0, **kwargs: Any
+) -> nn.Conv:
   """A same-size convolution with EDM's initialisation."""
   kwargs.setdefault("kernel_init", xavier_uniform(gain))
   return nn.Conv(features, (kernel, kernel), **kwargs)
@@ -160,7 +164,13 @@ def double(x: Array, taps: tuple[int, ...]) -> Array:
   return 4 * _filter(x, taps, lhs_dilation=(2, 2), padding=padding)
 
 
-def _filter(x, taps, *, strides=(1, 1), **kwargs):
+def _filter(
+  x: Array,
+  taps: tuple[int, ...],
+  *,
+  strides: tuple[int, int] = (1, 1),
+  **kwargs: Any,
+) -> Array:
   """A convolution of each channel with outer(taps, taps) / sum(taps)^2."""
   kernel = jnp.outer(jnp.asarray(taps, x.dtype), jnp.asarray(taps, x.dtype))
   kernel = (kernel / kernel.sum())[:, :, None, None]

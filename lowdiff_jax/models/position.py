@@ -49,7 +49,7 @@ def rotary_table(
   return np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
 
 
-def _grid(positions):
+def _grid(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   """The row and the column of each token, row by row."""
   grid = np.meshgrid(positions, positions, indexing="ij")
   return [axis.ravel() for axis in grid]

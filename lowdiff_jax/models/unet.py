@@ -117,7 +117,9 @@ class UNet(nn.Module):
   def _side(self, level: int) -> str:
     return f"{self.resolution >> level}x{self.resolution >> level}"
 
-  def _encode(self, x, emb, first, train):
+  def _encode(
+    self, x: Array, emb: Array, first: int, train: bool
+  ) -> tuple[Array, list[Array]]:
     """Returns the innermost features and the skips, outermost first."""
     skips, aux = [], x
     for level in range(first, len(self.channel_mult)):
@@ -142,14 +144,14 @@ class UNet(nn.Module):
         skips.append(x)
     return x, skips
 
-  def _input_conv(self, features, name, **kwargs):
+  def _input_conv(self, features: int, name: str, **kwargs: Any) -> nn.Conv:
     """A convolution of the network's input: the condition's part is zero."""
     init = layers.zero_tail(layers.xavier_uniform(), self.condition_channels)
     return layers.conv(
       features, kernel_init=init, dtype=self.dtype, name=name, **kwargs
     )
 
-  def _residual(self, aux, level, features):
+  def _residual(self, aux: Array, level: int, features: int) -> Array:
     """The filtered input of NCSN++: convolved, then halved."""
     margin = 1 + (len(self.taps) - 1) // 2
     kwargs = {"padding": [(margin, margin)] * 2}
@@ -160,7 +162,9 @@ class UNet(nn.Module):
       conv = layers.conv(features, dtype=self.dtype, name=name, **kwargs)
     return layers.halve(conv(aux), self.taps, padded=False)
 
-  def _decode(self, x, skips, emb, first, train):
+  def _decode(
+    self, x: Array, skips: list[Array], emb: Array, first: int, train: bool
+  ) -> Array:
     """Returns the features at the entry level's resolution."""
     last = len(self.channel_mult) - 1
     for level in range(last, first - 1, -1):
@@ -181,7 +185,14 @@ class UNet(nn.Module):
         x = block(x, emb, train=train)
     return x
 
-  def _block(self, name, features, *, attention=False, resample=""):
+  def _block(
+    self,
+    name: str,
+    features: int,
+    *,
+    attention: bool = False,
+    resample: str = "",
+  ) -> blocks.UNetBlock:
     return blocks.UNetBlock(
       features,
       resample=resample,

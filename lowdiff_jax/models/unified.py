@@ -83,7 +83,7 @@ class UnifiedDenoiser(nn.Module):
     )
     return origin + pre.c_skip * noisy + pre.c_out * output
 
-  def _check_condition_channels(self, channels):
+  def _check_condition_channels(self, channels: int) -> None:
     if self.backbone.condition_channels != channels:
       raise ValueError(
         "the backbone has condition_channels="
@@ -91,7 +91,9 @@ class UnifiedDenoiser(nn.Module):
         f"has {channels} channels"
       )
 
-  def _condition(self, cond, resolution, noisy):
+  def _condition(
+    self, cond: Condition, resolution: int, noisy: Array
+  ) -> tuple[Array, Array]:
     """The condition at the resolution of `noisy`, and the stage embedding."""
     features = self.backbone.embedding_dim
     zeros = nn.initializers.zeros
@@ -111,7 +113,7 @@ class UnifiedDenoiser(nn.Module):
     low_res = pyramid.upsample(pre.c_in[:, None, None, None] * cond.low_res)
     return low_res, embedding + embed_level(level)
 
-  def _name(self, part, resolution):
+  def _name(self, part: str, resolution: int) -> str:
     if len(self.resolutions) == 1:
       (resolution,) = self.resolutions
     return part if self.shared else f"{part}_{resolution}x{resolution}"
@@ -131,7 +133,7 @@ def init_params(
     The "params" collection.
   """
 
-  def every_stage(module: UnifiedDenoiser):
+  def every_stage(module: UnifiedDenoiser) -> None:
     for k, side in enumerate(module.resolutions):
       low_res = jnp.zeros((1, side // 2, side // 2, channels)) if k else None
       cond = Condition(

@@ -13,7 +13,7 @@ and reproduces every output.
 import functools
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +30,12 @@ from lowdiff_jax.models.weights.autoencoder_layouts import (
   taef2_params,
 )
 from lowdiff_jax.parity import verify_dit, verify_inception
-from lowdiff_jax.types import Condition, UserError
+from lowdiff_jax.types import Array, Condition, UserError
 
 # Largest error over largest value; an integration adds up its steps' errors.
 TOLERANCE, SAMPLER_TOLERANCE = 1e-4, 1e-3
+# Output name -> a function that computes it.
+Outputs = dict[str, Callable[[], Array]]
 _SAMPLERS = ("heun", "euler")
 # What a config may say of a TAEF2 that is not of the published size.
 _TAEF2_SIZES = ("width", "latent_channels")
@@ -58,7 +60,11 @@ def edm_unet(config: Mapping[str, Any]) -> unet.UNet:
   )
 
 
-def _edm(config, state, inputs):
+def _edm(
+  config: Mapping[str, Any],
+  state: Mapping[str, np.ndarray],
+  inputs: Mapping[str, np.ndarray],
+) -> Outputs:
   """Output name -> what our U-Net makes of the inputs."""
   backbone = edm_unet(config)
   side = config["img_resolution"]
@@ -80,12 +86,12 @@ def _edm(config, state, inputs):
   x, noisy, sigma = (inputs[name] for name in ("x", "noisy", "sigma"))
   denoise = unified.bind(denoiser, params)
 
-  def raw():
+  def raw() -> Array:
     c_noise = jnp.log(sigma) / 4
     variables = {"params": params["backbone"]}
     return backbone.apply(variables, x, c_noise, label, augment=augment)
 
-  def heun18():
+  def heun18() -> Array:
     sigmas = noise.karras_sigmas(18, 0.002, 80.0)
     keys = noise.image_keys(0, np.arange(len(x)))
     image, _ = sampler.Heun()(
@@ -112,7 +118,11 @@ def ldm_autoencoder(config: Mapping[str, Any]) -> kl.KLAutoencoder:
   )
 
 
-def _ldm_autoencoder(config, state, inputs):
+def _ldm_autoencoder(
+  config: Mapping[str, Any],
+  state: Mapping[str, np.ndarray],
+  inputs: Mapping[str, np.ndarray],
+) -> Outputs:
   """Output name -> what our autoencoder makes of the inputs."""
   module = ldm_autoencoder(config)
   encode, decode = _coder(module, autoencoder_params(state), inputs["image"])
@@ -123,7 +133,11 @@ def _ldm_autoencoder(config, state, inputs):
   }
 
 
-def _taef2(config, state, inputs):
+def _taef2(
+  config: Mapping[str, Any],
+  state: Mapping[str, np.ndarray],
+  inputs: Mapping[str, np.ndarray],
+) -> Outputs:
   """Output name -> what our TAEF2 makes of an image in [0, 1]."""
   image = 2 * inputs["image"] - 1
   sizes = {name: config[name] for name in config if name in _TAEF2_SIZES}
@@ -135,12 +149,14 @@ def _taef2(config, state, inputs):
   }
 
 
-def _coder(module, loaded, image):
+def _coder(
+  module: Any, loaded: dict[str, Any], image: Any
+) -> Iterator[Callable[[Any], Any]]:
   """An autoencoder's two functions, with the loaded parameters."""
   shapes = jax.eval_shape(module.init, jax.random.key(0), image)["params"]
   params = state_dict.exactly(shapes, loaded)
 
-  def apply(method, x):
+  def apply(method: str, x: Any) -> Any:
     # The barrier keeps XLA from computing all of it while it compiles.
     variables = {"params": jax.lax.optimization_barrier(params)}
     return module.apply(variables, x, method=method)
@@ -229,7 +245,7 @@ def run(arguments: list[str]) -> int:
   return 0 if fine else 1
 
 
-def _named(file, prefix):
+def _named(file: Any, prefix: str) -> dict[str, np.ndarray]:
   """Arrays whose name begins so, images as NHWC."""
   arrays = {}
   for name in file.files:

@@ -73,11 +73,11 @@ def outputs(
     for name in ("y", "label")
   )
 
-  def velocity():
+  def velocity() -> Array:
     variables = {"params": params["backbone"]}
     return backbone.apply(variables, inputs["x"], inputs["t"], y)
 
-  def euler(scale=1.0, channels=None):
+  def euler(scale: float = 1.0, channels: int | None = None) -> Array:
     sigmas = noise.flow_sigmas(grid["points"] - 1, 1e5, 1 / grid["shift"])
     guidance = Guidance(scale, (0.0, 1 / grid["cfg_start"] - 1), channels)
     denoise = guidance(unified.bind(denoiser, params))

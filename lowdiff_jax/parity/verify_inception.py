@@ -36,7 +36,7 @@ def outputs(
   return {name: lambda name=name: found[name] for name in names}
 
 
-def random_weight(prefix, name, shape):
+def random_weight(prefix: str, name: str, shape: tuple[int, ...]) -> np.ndarray:
   """The weights that a golden file of this network has instead of its own."""
   rng = np.random.default_rng(zlib.crc32((prefix + name).encode()))
   if name.endswith("num_batches_tracked"):

@@ -4,7 +4,7 @@ import functools
 import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -71,7 +71,7 @@ def _count(jaxpr: core.Jaxpr) -> int:
   return total
 
 
-def _inner(values):
+def _inner(values: Iterable[Any]) -> Iterator[core.Jaxpr]:
   for value in values:
     if isinstance(value, tuple | list):
       yield from _inner(value)
@@ -107,7 +107,7 @@ def peak(dtype: str) -> Peak:
 
 
 @functools.cache
-def _matrix_product(dtype, size=1024, repeats=5):
+def _matrix_product(dtype: str, size: int = 1024, repeats: int = 5) -> float:
   """FLOP/s of the product of two square matrices, the median."""
   matrix = jnp.ones((size, size), dtype)
   product = jax.jit(jnp.matmul)

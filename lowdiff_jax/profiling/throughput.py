@@ -91,11 +91,13 @@ def benchmark(
   return rows
 
 
-def _compile(generate, args):
+def _compile(
+  generate: Any, args: tuple[Any, ...]
+) -> tuple[Any, dict[str, Any]]:
   """The compiled program, and what compiling took."""
   hits = []
 
-  def listener(event, **unused):
+  def listener(event: str, **unused: Any) -> None:
     del unused
     hits.append(event)
 
@@ -119,7 +121,7 @@ def _compile(generate, args):
   }
 
 
-def _cost(candidate):
+def _cost(candidate: Candidate) -> dict[str, Any]:
   """NFE and FLOPs at each resolution, whose stages are added up."""
   nfe, evaluation, gflops, before = {}, {}, {}, 0
   for stage in candidate.stages:
@@ -155,7 +157,9 @@ def evaluation_cost(
     The number, see `flops.macs`.
   """
 
-  def evaluate(params, noisy, sigma, cond):
+  def evaluate(
+    params: Any, noisy: Array, sigma: Array, cond: Condition
+  ) -> Array:
     return generator.bind(params)(noisy, sigma, cond)
 
   channels = generator.spec.channels

@@ -70,7 +70,7 @@ def pareto_front(points: Sequence[Point]) -> list[Point]:
   return sorted(front, key=lambda p: (p.images_per_second, p.distance, p.name))
 
 
-def _beats(a, b):
+def _beats(a: Point, b: Point) -> bool:
   speed = a.images_per_second - b.images_per_second
   gain = b.distance - a.distance
   return speed >= 0 and gain >= 0 and (speed > 0 or gain > 0)

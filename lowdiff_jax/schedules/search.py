@@ -6,8 +6,8 @@ evolution strategy, so that the first round need not hold the best. All scores
 are of the same images (seeds), so what they have in common cancels.
 """
 
-from collections.abc import Callable, Hashable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -146,10 +146,17 @@ def successive_halving(
   return base, problem.goal.winner(found, base) or base, trials
 
 
-def _round(problem, survivors, found, count, images, rng):
+def _round(
+  problem: Problem,
+  survivors: Sequence[Hashable],
+  found: Sequence[Trial],
+  count: int,
+  images: int,
+  rng: np.random.Generator,
+) -> Iterator[Trial]:
   """Trials, which the caller adds to `found`: the reference's is the first."""
 
-  def trial(schedule):
+  def trial(schedule: Any) -> Trial:
     seconds = problem.seconds(schedule)
     return Trial(schedule, seconds, problem.distance(schedule, images), images)
 
@@ -171,7 +178,7 @@ def _round(problem, survivors, found, count, images, rng):
     yield trial(child)
 
 
-def _best(problem, found, count):
+def _best(problem: Problem, found: Sequence[Trial], count: int) -> list[Any]:
   """The schedules of the best trials but the reference's.
 
   The one that would win now comes first: the others may be faster and just
@@ -183,7 +190,13 @@ def _best(problem, found, count):
   return [trial.schedule for trial in others[:count]]
 
 
-def _offspring(problem, parents, seen, times, rng):
+def _offspring(
+  problem: Problem,
+  parents: Sequence[Any],
+  seen: set[Any],
+  times: int,
+  rng: np.random.Generator,
+) -> Any:
   """A new schedule that is worth a try; None if none is found."""
   limit = problem.seconds(problem.reference)
   for _ in range(TRIES):

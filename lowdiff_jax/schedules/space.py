@@ -73,7 +73,7 @@ def name(schedule: Schedule) -> str:
   return " + ".join(parts)
 
 
-def _fields(limits, stage, k):
+def _fields(limits: Limits, stage: dict[str, Any], k: int) -> list[str]:
   """Those that may change; the number of steps decides most, so it is there
   as often as all others together."""
   fields = {"sigma_max", "sigma_min", "rho", "shift"} & stage.keys()
@@ -86,7 +86,13 @@ def _fields(limits, stage, k):
   return sorted(fields) + ["steps"] * len(fields)
 
 
-def _value(limits, stage, field, k, rng):
+def _value(
+  limits: Limits,
+  stage: dict[str, Any],
+  field: str,
+  k: int,
+  rng: np.random.Generator,
+) -> Any:
   """A new value of a field."""
   old = stage[field]
   if field == "steps":

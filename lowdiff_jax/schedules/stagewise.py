@@ -8,7 +8,7 @@ run again. The images are those of `generator.Generator`.
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -20,7 +20,7 @@ from lowdiff_jax.diffusion.cascade import Stage, cascade
 from lowdiff_jax.distributed import batch_sharding, replicated
 from lowdiff_jax.generate.generator import Generator
 from lowdiff_jax.profiling.throughput import evaluation_inputs
-from lowdiff_jax.types import Batch, ImageSet
+from lowdiff_jax.types import Array, Batch, ImageSet
 
 # Timed evaluations of the denoiser, after one that is not counted.
 REPEATS = 5
@@ -56,7 +56,7 @@ class Stagewise:
   ) -> ImageSet:
     """Images first ... first + count - 1 of a cascade, to be scored."""
 
-    def read(start):
+    def read(start: int) -> Iterator[Batch]:
       for begin in range(first + start, first + count, self._batch_size):
         size = min(self._batch_size, first + count - begin)
         image = self._generate(tuple(stages), begin)
@@ -74,10 +74,10 @@ class Stagewise:
       for k, stage in enumerate(stages)
     )
 
-  def _indices(self, begin):
+  def _indices(self, begin: int) -> np.ndarray:
     return np.arange(begin, begin + self._batch_size)
 
-  def _generate(self, stages, begin):
+  def _generate(self, stages: tuple[Stage, ...], begin: int) -> Any:
     """A batch [B,H,W,C] of the last stage, which is kept unless it is last."""
     low_res = None
     for k, stage in enumerate(stages):
@@ -103,13 +103,21 @@ class Stagewise:
         self._images[key] = low_res = np.asarray(low_res)
     return low_res
 
-  def _program(self, stage, conditioned):
+  def _program(self, stage: Stage, conditioned: bool) -> Callable[..., Any]:
     # Noise levels are arguments of the program, all else is part of it.
     key = (stage._replace(sigmas=None, low_res_sigma=None), conditioned)
     key = (*key, len(stage.sigmas))
     if key not in self._programs:
 
-      def run(params, seed, indices, labels, low_res, sigmas, low_res_sigma):
+      def run(
+        params: Any,
+        seed: Array,
+        indices: Array,
+        labels: Array,
+        low_res: Array | None,
+        sigmas: Array,
+        low_res_sigma: Array,
+      ) -> Array:
         indices, labels, low_res = jax.lax.with_sharding_constraint(
           (indices, labels, low_res), batch_sharding(self._generator.mesh)
         )
@@ -127,7 +135,7 @@ class Stagewise:
       self._programs[key] = jax.jit(run, out_shardings=everywhere)
     return self._programs[key]
 
-  def _seconds_of_evaluation(self, stage, conditioned):
+  def _seconds_of_evaluation(self, stage: Stage, conditioned: bool) -> float:
     """Measured with a batch, the median."""
     key = (stage.resolution, conditioned)
     if key not in self._seconds:
@@ -147,5 +155,5 @@ class Stagewise:
     return self._seconds[key]
 
 
-def _hashable(stage):
+def _hashable(stage: Stage) -> Stage:
   return stage._replace(sigmas=tuple(np.asarray(stage.sigmas).tolist()))

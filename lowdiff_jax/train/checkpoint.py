@@ -135,7 +135,7 @@ class Checkpoints:
     self._write_manifests()
     self._manager.close()
 
-  def _checked(self, step, params):
+  def _checked(self, step: int | None, params: Any) -> int:
     """The step to restore, once its bytes and shapes are known to be right."""
     step = self.existing_step(step)
     self._verify(step)
@@ -150,12 +150,12 @@ class Checkpoints:
         )
     return step
 
-  def _none(self):
+  def _none(self) -> UserError:
     return UserError(
       f"no checkpoint in {self._directory}: train first, or set {self._option}"
     )
 
-  def _verify(self, step, part=""):
+  def _verify(self, step: int, part: str = "") -> None:
     """Compares the sums of a checkpoint's files, or of a part, once."""
     folder = self._directory / str(step)
     manifest = folder / MANIFEST
@@ -175,7 +175,7 @@ class Checkpoints:
           "before it"
         )
 
-  def _write_manifests(self):
+  def _write_manifests(self) -> None:
     if not is_main():
       return
     for folder in self._directory.iterdir():
@@ -189,7 +189,7 @@ class Checkpoints:
       files.write_json(manifest, sums, indent=1)
 
 
-def _shapes(params):
+def _shapes(params: Any) -> dict[str, list[int]]:
   leaves = jax.tree_util.tree_leaves_with_path(params)
   return {
     jax.tree_util.keystr(path, simple=True, separator="/"): list(leaf.shape)

@@ -3,7 +3,7 @@
 import signal
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import jax
 import numpy as np
@@ -136,13 +136,13 @@ def train(
   return state
 
 
-def _leave(step, number):
+def _leave(step: int, number: int) -> NoReturn:
   if is_main():
     print(f"stopped at step {step} and saved; the same command goes on")
   raise SystemExit(128 + number)
 
 
-def _progress_bar(step, num_steps, batch_size):
+def _progress_bar(step: int, num_steps: int, batch_size: int) -> tqdm:
   return tqdm(
     total=num_steps * batch_size,
     initial=step * batch_size,
@@ -154,7 +154,9 @@ def _progress_bar(step, num_steps, batch_size):
   )
 
 
-def _finite_means(pending, last_step, checkpoints):
+def _finite_means(
+  pending: list[Metrics], last_step: int, checkpoints: Checkpoints
+) -> Metrics:
   """Means of the metrics since the last log; raises if one is not finite."""
   pending = jax.device_get(pending)
   for i, metrics in enumerate(pending):

@@ -39,6 +39,8 @@ def test_the_noise_is_standard_normal_times_the_level_that_is_told():
   flat = eps.reshape(COUNT, -1)
   common = np.corrcoef(np.column_stack([flat, level.ravel()]).T)
   assert np.abs(common - np.eye(5)).max() < 0.06
+  # Nor has the draw of the levels with that of the noise, number by number.
+  assert abs(np.corrcoef(level.ravel(), eps.ravel()[:COUNT])[0, 1]) < 0.06
 
 
 def test_keys_decide_and_the_label_passes():

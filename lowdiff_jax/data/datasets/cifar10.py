@@ -7,7 +7,9 @@ prepared.
 
 import hashlib
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -65,13 +67,15 @@ with tfds.core.registered.skip_registration():  # TFDS has one of this name.
         homepage="https://www.cs.toronto.edu/~kriz/cifar.html",
       )
 
-    def _split_generators(self, dl_manager):
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
       archive = Path(dl_manager.download_dir) / "manual" / ARCHIVE
       if not archive.exists():
         archive = Path(dl_manager.download(URL))
       return {split: self._generate_examples(archive, split) for split in FILES}
 
-    def _generate_examples(self, archive: Path, split: str):
+    def _generate_examples(
+      self, archive: Path, split: str
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
       images, labels = read_archive(archive, split)
       for i, (image, label) in enumerate(zip(images, labels, strict=True)):
         # As PIL image: TFDS would encode an array with TensorFlow.

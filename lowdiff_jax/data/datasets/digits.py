@@ -5,6 +5,9 @@ They are the test set of the UCI "Optical Recognition of Handwritten Digits"
 the set needs no network.
 """
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
@@ -30,14 +33,16 @@ class Digits(tfds.core.GeneratorBasedBuilder):
       homepage="https://archive.ics.uci.edu/dataset/80",
     )
 
-  def _split_generators(self, dl_manager):
+  def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
     del dl_manager
     return {"train": self._examples(False), "test": self._examples(True)}
 
-  def _generate_examples(self, test: bool):
+  def _generate_examples(
+    self, test: bool
+  ) -> Iterator[tuple[int, dict[str, Any]]]:
     return self._examples(test)
 
-  def _examples(self, test: bool):
+  def _examples(self, test: bool) -> Iterator[dict[str, Any]]:
     # It takes a second to import, and only preparing the set needs it.
     from sklearn import datasets
 

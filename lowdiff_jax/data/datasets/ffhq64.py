@@ -18,7 +18,7 @@ import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -63,13 +63,15 @@ class Ffhq64(tfds.core.GeneratorBasedBuilder):
       disable_shuffling=True,
     )
 
-  def _split_generators(self, dl_manager):
+  def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
     downloads = Path(dl_manager.download_dir)
     self._kept = downloads / self.name
     pictures = find_pictures(downloads / "manual", self.COUNT)
     return {"train": self._generate_examples(pictures)}
 
-  def _generate_examples(self, pictures: "ImageSet"):
+  def _generate_examples(
+    self, pictures: "ImageSet"
+  ) -> Iterator[tuple[int, dict[str, Any]]]:
     folder = self._kept / pictures.place.name
     for start in range(0, self.COUNT, CHUNK):
       numbers = range(start, min(start + CHUNK, self.COUNT))
@@ -79,7 +81,7 @@ class Ffhq64(tfds.core.GeneratorBasedBuilder):
         yield i, {"id": f"{i:05d}", "image": Image.fromarray(image)}
       print(f"tfds:ffhq64: {numbers.stop} of {self.COUNT} images", flush=True)
 
-  def _post_download_and_prepare_hook(self):
+  def _post_download_and_prepare_hook(self) -> None:
     shutil.rmtree(self._kept, ignore_errors=True)
 
 
@@ -141,7 +143,7 @@ def find_pictures(manual: Path, count: int) -> ImageSet:
   )
 
 
-def _open_folder(place):
+def _open_folder(place: Path) -> tuple[dict[str, Any], Callable[[str], bytes]]:
   """({name: stamp}, name -> content)."""
   paths = place.rglob("*.png")
   stats = {path.relative_to(place).as_posix(): path.stat() for path in paths}
@@ -149,7 +151,7 @@ def _open_folder(place):
   return stamps, lambda name: (place / name).read_bytes()
 
 
-def _open_zip(place):
+def _open_zip(place: Path) -> tuple[dict[str, Any], Callable[[str], bytes]]:
   """({name: stamp}, name -> content)."""
   try:
     archive = zipfile.ZipFile(place)
@@ -160,7 +162,7 @@ def _open_zip(place):
   return {info.filename: info.CRC for info in archive.infolist()}, archive.read
 
 
-def _by_number(place, names, count):
+def _by_number(place: Path, names: Iterable[str], count: int) -> list[str]:
   """The names of 00000.png, 00001.png ... in whatever subfolders."""
   found = {}
   for name in sorted(names):
@@ -193,7 +195,7 @@ def shrink(pictures: ImageSet, numbers: range, path: Path) -> np.ndarray:
   size = pictures.open(0).size
   these = [(pictures.names[i], pictures.stamps[i]) for i in numbers]
 
-  def seal(content):
+  def seal(content: bytes) -> bytes:
     return hashlib.sha256(repr((size, these)).encode() + content).digest()
 
   if path.exists():
@@ -201,7 +203,7 @@ def shrink(pictures: ImageSet, numbers: range, path: Path) -> np.ndarray:
     if kept[:32] == seal(kept[32:]):
       return np.frombuffer(kept[32:], np.uint8).reshape(-1, 64, 64, 3)
 
-  def one(number):
+  def one(number: int) -> np.ndarray:
     picture = pictures.open(number)
     if picture.size not in SIZES or picture.size != size:
       raise UserError(

@@ -1,6 +1,6 @@
 """A folder of the user's own pictures; a subfolder for each class, if any."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,8 +36,8 @@ def open_folder(
     raise UserError(f"fewer than 4 readable images in {root}")
   spec = ImageSpec(resolution, channels, len(names))
 
-  def images(picks):
-    def decode(i):
+  def images(picks: Sequence[int]) -> Images:
+    def decode(i: int) -> tuple[np.ndarray, int]:
       path = files[picks[i]]
       picture = fit(Image.open(path), resolution, crop, str(path))
       label = NO_LABEL
@@ -85,13 +85,13 @@ def read_small_images(
   return [file.stem for file, _ in pictures], np.stack(arrays)
 
 
-def _files(root):
+def _files(root: Path) -> list[Path]:
   return sorted(
     path for path in root.rglob("*") if path.suffix.lower() in EXTENSIONS
   )
 
 
-def _pictures(files):
+def _pictures(files: Sequence[Path]) -> Iterator[tuple[Path, Image.Image]]:
   """(file, picture) of those that decode; the others are named and left."""
   for file in files:
     try:
@@ -104,13 +104,15 @@ def _pictures(files):
     yield file, picture
 
 
-def _pixels(picture, channels):
+def _pixels(picture: Image.Image, channels: int) -> np.ndarray:
   """[H,W,channels] uint8."""
   picture = picture.convert("L" if channels == 1 else "RGB")
   return np.asarray(picture).reshape(*picture.size[::-1], channels)
 
 
-def _check_same_size(file, picture, first_file, first):
+def _check_same_size(
+  file: Path, picture: Image.Image, first_file: Path, first: Image.Image
+) -> None:
   if picture.size != first.size:
     raise UserError(
       f"{file} is {picture.width}x{picture.height} but {first_file} is "
@@ -119,7 +121,9 @@ def _check_same_size(file, picture, first_file, first):
     )
 
 
-def _survey(files, resolution, crop):
+def _survey(
+  files: Sequence[Path], resolution: int, crop: str
+) -> tuple[list[Path], int]:
   """The files that decode, and how many channels they need."""
   readable, channels, first = [], 1, None
   for file, picture in _pictures(files):

@@ -9,6 +9,7 @@ import re
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -49,8 +50,8 @@ def open_imagenet(
   synsets = _lines("labels.txt")
   spec = ImageSpec(resolution, 3, len(synsets))
 
-  def images(archive):
-    def decode(i):
+  def images(archive: Any) -> Images:
+    def decode(i: int) -> tuple[np.ndarray, int]:
       name = f"{archive.path}: {archive.name(i)}"
       try:
         with Image.open(io.BytesIO(archive.content(i))) as picture:
@@ -65,10 +66,10 @@ def open_imagenet(
 
     return Images(spec, synsets, len(archive.entries), decode)
 
-  def scan_train(path):
+  def scan_train(path: Path) -> Any:
     return scan_by_class(path, synsets)
 
-  def scan_validation(path):
+  def scan_validation(path: Path) -> Any:
     order = {name: label for label, name in enumerate(synsets)}
     names = _lines("validation_labels.txt")
     return scan_by_number(path, [order[name] for name in names])
@@ -84,7 +85,7 @@ def has_tars(manual: Path) -> bool:
   return all((manual / name).is_file() for name in (TRAIN, VALIDATION))
 
 
-def _lines(name):
+def _lines(name: str) -> list[str]:
   """Of a file that TFDS ships."""
   path = Path(tfds.core.tfds_path(f"datasets/{NAME}/{name}"))
   return tuple(path.read_text().split())
@@ -105,7 +106,7 @@ def scan_by_class(path: Path, synsets: tuple[str, ...]) -> np.ndarray:
   """
   labels = {f"{name}.tar": label for label, name in enumerate(synsets)}
 
-  def inner(member):
+  def inner(member: Any) -> Any:
     name, start, size = member
     if name not in labels:
       raise UserError(

@@ -1,5 +1,8 @@
 """The TFDS data set `shapes`: 80 drawn pictures, to try things without data."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image, ImageDraw
@@ -27,14 +30,16 @@ class Shapes(tfds.core.GeneratorBasedBuilder):
       supervised_keys=("image", "label"),
     )
 
-  def _split_generators(self, dl_manager):
+  def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
     del dl_manager
     return {"train": self._examples(0, 64), "test": self._examples(64, 80)}
 
-  def _generate_examples(self, first: int, end: int):
+  def _generate_examples(
+    self, first: int, end: int
+  ) -> Iterator[tuple[int, dict[str, Any]]]:
     return self._examples(first, end)
 
-  def _examples(self, first: int, end: int):
+  def _examples(self, first: int, end: int) -> Iterator[dict[str, Any]]:
     for i in range(first, end):
       # As PIL image: TFDS would encode an array with TensorFlow.
       yield i, {"image": draw(i), "label": i % len(NAMES)}

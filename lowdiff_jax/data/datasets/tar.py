@@ -12,6 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from absl import logging
@@ -87,7 +88,7 @@ def open_archive(path: Path, scan: Callable[[Path], np.ndarray]) -> Archive:
   return Archive(path, entries, os.open(path, os.O_RDONLY))
 
 
-def _kept_entries(kept, stamp):
+def _kept_entries(kept: Path, stamp: Any) -> Any:
   """The entries of an index; None if it is not of this very tar."""
   try:
     with np.load(kept) as index:

@@ -6,7 +6,9 @@ Sets are prepared as array_record: random access, and no TensorFlow needed.
 import contextlib
 import functools
 import io
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -31,7 +33,7 @@ BUILDERS = {
 
 
 @contextlib.contextmanager
-def _quiet():
+def _quiet() -> Iterator[None]:
   """That a set is not yet prepared is no reason to warn."""
   verbosity = logging.get_verbosity()
   logging.set_verbosity(logging.ERROR)
@@ -75,8 +77,8 @@ def open_tfds(
   channels = 1 if features["image"].shape[-1] == 1 else 3
   spec = ImageSpec(resolution, channels, len(names))
 
-  def images(records, picks):
-    def decode(i):
+  def images(records: Any, picks: Sequence[int]) -> Images:
+    def decode(i: int) -> tuple[np.ndarray, int]:
       record = records[picks[i]]
       picture = Image.open(io.BytesIO(record["image"]))
       picture = picture.convert("L" if channels == 1 else "RGB")
@@ -107,7 +109,7 @@ def data_folder(data_dir: str) -> Path:
 
 
 @_quiet()
-def _builder(name, data_dir):
+def _builder(name: str, data_dir: str) -> Any:
   """The builder of a set, prepared or not."""
   try:
     kind = BUILDERS.get(name, functools.partial(tfds.builder, name))
@@ -120,14 +122,14 @@ def _builder(name, data_dir):
 
 
 @_quiet()
-def _formats(builder):
+def _formats(builder: Any) -> list[str]:
   """The file formats in which a set is prepared, if it is."""
   if not builder.is_prepared():
     return []
   return sorted(f.value for f in builder.info.available_file_formats())
 
 
-def _prepare(builder, name):
+def _prepare(builder: Any, name: str) -> None:
   """Prepares a set, if it is not; UserError if it is of no use."""
   if not _formats(builder):
     tfds.disable_progress_bar()

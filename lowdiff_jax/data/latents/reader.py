@@ -18,6 +18,7 @@ import json
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader
@@ -67,7 +68,7 @@ def open_latents(
   spec = ImageSpec(shapes[-1][0], shapes[-1][-1], manifest["num_classes"])
   names = tuple(manifest["class_names"])
 
-  def split(name):
+  def split(name: str) -> ImageSource:
     shards = manifest["splits"][name]["shards"]
     # A set that is read as a whole is checked as a whole.
     whole = sum(shard["bytes"] for shard in shards) <= images.MEMORY_LIMIT
@@ -87,7 +88,7 @@ def open_latents(
   return split("train"), split("test"), info
 
 
-def _checked(folder, shard, whole):
+def _checked(folder: Path, shard: dict[str, Any], whole: bool) -> Path:
   """The path of a shard, once its size, and its sum if asked, are right."""
   path = folder / shard["file"]
   size = path.stat().st_size if path.is_file() else 0
@@ -106,7 +107,7 @@ def _checked(folder, shard, whole):
   return path
 
 
-def _manifest(folder):
+def _manifest(folder: Path) -> tuple[dict[str, Any], str]:
   """The manifest of a folder and its SHA-256."""
   path = folder / MANIFEST
   if not path.is_file():
@@ -171,7 +172,7 @@ class Latents:
     )
     return Batch(latents[0] if len(latents) == 1 else tuple(latents), label)
 
-  def _read_shard(self, shard, positions):
+  def _read_shard(self, shard: int, positions: np.ndarray) -> np.ndarray:
     """[N] of `record`."""
     path = self.paths[shard]
     try:
@@ -185,7 +186,7 @@ class Latents:
     return array
 
 
-def _reader(path):
+def _reader(path: Path) -> ArrayRecordReader:
   try:
     return ArrayRecordReader(
       str(path), READER_OPTIONS, file_reader_buffer_size=1 << 15
@@ -194,5 +195,5 @@ def _reader(path):
     raise _damaged(path, str(error).split("\n")[0]) from error
 
 
-def _damaged(path, reason):
+def _damaged(path: Path, reason: str) -> UserError:
   return UserError(f"{path} is damaged ({reason}); {AGAIN}, which rewrites it")

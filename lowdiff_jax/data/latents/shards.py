@@ -8,7 +8,7 @@ import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +102,7 @@ class Shard:
     files.write_json(self.sidecar, summary, indent=1)
 
   @contextlib.contextmanager
-  def _or_error(self):
+  def _or_error(self) -> Iterator[None]:
     try:
       yield
     except RuntimeError as error:

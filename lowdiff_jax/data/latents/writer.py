@@ -8,7 +8,7 @@ import itertools
 import json
 import reprlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 from lowdiff_jax import files
 from lowdiff_jax.data import pipeline
 from lowdiff_jax.data.latents.reader import MANIFEST, SETTINGS, VERSION
-from lowdiff_jax.data.latents.shards import split_shards
+from lowdiff_jax.data.latents.shards import Shard, split_shards
 from lowdiff_jax.types import Array, ImageSource, UserError
 
 # (images [B,R,R,C] uint8, indices [B] int32) -> latents [B,r,r,C] of each
@@ -77,7 +77,12 @@ def write_latents(
   barrier()
 
 
-def _settings(splits, provenance, flip, shard_images):
+def _settings(
+  splits: Mapping[str, ImageSource],
+  provenance: dict[str, Any],
+  flip: bool,
+  shard_images: int,
+) -> dict[str, Any]:
   """What decides the content of a folder, as it is read back from JSON."""
   settings = {
     "version": VERSION,
@@ -91,7 +96,7 @@ def _settings(splits, provenance, flip, shard_images):
   return json.loads(json.dumps(settings))
 
 
-def _claim(folder, settings, process_index):
+def _claim(folder: Path, settings: dict[str, Any], process_index: int) -> None:
   """Writes the settings of a new folder, or compares those of an old one."""
   path = folder / SETTINGS
   try:
@@ -115,7 +120,7 @@ def _claim(folder, settings, process_index):
     )
 
 
-def _difference(field, old, new):
+def _difference(field: str, old: Any, new: Any) -> tuple[str, Any, Any] | None:
   """The first field in which two JSON values differ, and both its values."""
   if isinstance(old, dict) and isinstance(new, dict):
     for key in {**old, **new}:
@@ -128,7 +133,13 @@ def _difference(field, old, new):
   return None
 
 
-def _read_ahead(source, shards, first, copies, batch_size) -> Iterator:
+def _read_ahead(
+  source: ImageSource,
+  shards: Sequence[Shard],
+  first: int,
+  copies: int,
+  batch_size: int,
+) -> Iterator:
   """Batches of all shards, none across two: (images, indices, labels).
 
   The last of a shard is filled up by repeating a record, so that the network
@@ -140,7 +151,7 @@ def _read_ahead(source, shards, first, copies, batch_size) -> Iterator:
     for start in range(0, len(shard.records), batch_size)
   ]
 
-  def load(i):
+  def load(i: int) -> Any:
     records = np.array(picks[i], np.int32)
     numbers, where = np.unique(records // copies, return_inverse=True)
     batch = source.read(numbers)
@@ -155,7 +166,12 @@ def _read_ahead(source, shards, first, copies, batch_size) -> Iterator:
   return pipeline.in_threads(load, range(len(picks)))
 
 
-def _write_shards(shards, batches, encode, batch_size):
+def _write_shards(
+  shards: Sequence[Shard],
+  batches: Iterator[Any],
+  encode: Encode,
+  batch_size: int,
+) -> None:
   """Encodes batches and writes them into their shards."""
   begin, done = time.monotonic(), 0
   total = sum(len(shard.records) for shard in shards)
@@ -169,7 +185,9 @@ def _write_shards(shards, batches, encode, batch_size):
     )
 
 
-def _encoded(encode, batches):
+def _encoded(
+  encode: Encode, batches: Iterable[Any]
+) -> Iterator[tuple[list[np.ndarray], np.ndarray]]:
   """(latents [n,r,r,C] float16 of each resolution, labels [n])."""
   for images, indices, labels in batches:
     latents = []
@@ -186,7 +204,9 @@ def _encoded(encode, batches):
     yield latents, labels
 
 
-def _write_manifest(folder, settings, shards):
+def _write_manifest(
+  folder: Path, settings: dict[str, Any], shards: Mapping[str, Sequence[Shard]]
+) -> None:
   """Writes what the splits consist of, and the statistics of "train"."""
   summaries = {
     name: [shard.summary() for shard in split] for name, split in shards.items()

@@ -46,7 +46,7 @@ class KLAutoencoder(nn.Module):
     """Image pixels per latent pixel, along each side."""
     return 2 ** (len(self.channel_mult) - 1)
 
-  def setup(self):
+  def setup(self) -> None:
     levels = tuple(
       (self.channels * mult, self.resolution >> i in self.attn_resolutions)
       for i, mult in enumerate(self.channel_mult)
@@ -201,11 +201,11 @@ class Upsample(nn.Module):
     return conv(layers.double(x, (1, 1))).astype(jnp.float32)
 
 
-def _norm(name):
+def _norm(name: str) -> nn.GroupNorm:
   return nn.GroupNorm(32, epsilon=1e-6, dtype=jnp.float32, name=name)
 
 
-def _middle(x, dtype):
+def _middle(x: Array, dtype: Any) -> Array:
   """Block, attention, block: what encoder and decoder have in their middle."""
   width = x.shape[-1]
   x = ResBlock(width, dtype, name="mid_block_1")(x)
@@ -213,6 +213,6 @@ def _middle(x, dtype):
   return ResBlock(width, dtype, name="mid_block_2")(x)
 
 
-def _head(x, features, dtype):
+def _head(x: Array, features: int, dtype: Any) -> Array:
   conv = layers.conv(features, dtype=dtype, name="conv_out")
   return conv(jax.nn.silu(_norm("norm_out")(x))).astype(jnp.float32)

@@ -36,7 +36,7 @@ class TAEF2(nn.Module):
     """Image pixels per latent pixel, along each side."""
     return 2 ** len(_HALVE)
 
-  def setup(self):
+  def setup(self) -> None:
     self.encoder = Encoder(self.width, self.latent_channels, self.dtype)
     self.decoder = Decoder(self.width, self.dtype)
 
@@ -121,5 +121,5 @@ class Block(nn.Module):
     return jax.nn.relu(x + _conv(width, "conv_4", self.dtype)(h))
 
 
-def _conv(features, name, dtype, **kwargs):
+def _conv(features: int, name: str, dtype: Any, **kwargs: Any) -> nn.Conv:
   return layers.conv(features, dtype=dtype, name=name, **kwargs)

@@ -1,6 +1,6 @@
 """Published autoencoders' weights, by their published names, into our trees."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ def autoencoder_params(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
     The tree.
   """
 
-  def place(modules):
+  def place(modules: list[str]) -> list[str]:
     if len(modules) < 3:
       return modules
     return [modules[0], "_".join(modules[1:-1]), modules[-1]]
@@ -42,7 +42,7 @@ def taef2_params(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
     The tree.
   """
 
-  def place(modules):
+  def place(modules: list[str]) -> list[str]:
     layer = [f"layer_{number}" for number in modules[1:2]]
     inner = ["_".join(modules[2:])] if len(modules) > 2 else []
     return [modules[0], *layer, *inner]
@@ -50,7 +50,9 @@ def taef2_params(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
   return _tree(state, place)
 
 
-def _tree(state, place):
+def _tree(
+  state: Mapping[str, np.ndarray], place: Callable[[list[str]], list[str]]
+) -> dict[str, Any]:
   """Arrays in the modules that `place` says, convolutions OIHW as HWIO."""
   params: dict[str, Any] = {}
   for name, array in state.items():

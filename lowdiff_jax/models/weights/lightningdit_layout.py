@@ -1,7 +1,7 @@
 """Published weights of LightningDiT: by their names into our stacked tree."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,7 +57,7 @@ def dit_params(
   return params
 
 
-def _row(stack, index, name):
+def _row(stack: Mapping[str, np.ndarray], index: int, name: str) -> np.ndarray:
   """A block's array, which has to be there and like those of the others."""
   name = f"parameter blocks.{index}.{name}"
   if index not in stack:
@@ -68,7 +68,7 @@ def _row(stack, index, name):
   return stack[index]
 
 
-def _translate(name, array):
+def _translate(name: str, array: np.ndarray) -> tuple[list[str], np.ndarray]:
   """The path in our tree, and the array in our layout."""
   for theirs, ours in _OURS.items():
     name = name.replace(theirs, ours)
@@ -79,18 +79,20 @@ def _translate(name, array):
   return [*modules, leaf], array.astype(np.float32)
 
 
-def _place(params, path, array):
+def _place(
+  params: dict[str, Any], path: Sequence[str], array: np.ndarray
+) -> None:
   *modules, leaf = path
   for module in modules:
     params = params.setdefault(module, {})
   params[leaf] = array
 
 
-def _check_tables(state, input_size):
+def _check_tables(state: Mapping[str, np.ndarray], input_size: int) -> set[str]:
   """The names of the tables of positions, none of which differs from ours."""
   positions = np.arange(input_size)
 
-  def rotary(features):
+  def rotary(features: int) -> np.ndarray:
     tables = position.rotary_table(positions, features)
     return [np.repeat(table[:, 0], 2, axis=1) for table in tables]
 

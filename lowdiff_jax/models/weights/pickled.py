@@ -55,7 +55,7 @@ class _EasyDict(dict):
     pass
 
 
-def _module(meta):
+def _module(meta: Any) -> Any:
   record = Record()
   record.__setstate__(meta["state"])
   return record
@@ -86,7 +86,7 @@ def tensor(
   return view.copy()
 
 
-def _storage(data):
+def _storage(data: bytes) -> np.ndarray:
   """The array in the bytes of a storage."""
   file = io.BytesIO(data)
   header = [Unpickler(file, _ALLOWED).load() for _ in range(3)]
@@ -163,7 +163,7 @@ def read_pickle(path: Path) -> dict[str, np.ndarray]:
     raise UserError(f"{path} is not loaded: {reason}") from error
 
 
-def _named(record, prefix):
+def _named(record: Any, prefix: str) -> dict[str, np.ndarray]:
   for kind in ("_parameters", "_buffers"):
     for name, array in record.state[kind].items():
       if array is not None:

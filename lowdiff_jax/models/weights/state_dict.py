@@ -78,7 +78,7 @@ def file_hash(path: Path) -> str:
   return digest.hexdigest()
 
 
-def _halves(folder):
+def _halves(folder: Path) -> dict[str, Path]:
   """The two files of an autoencoder that is published as such."""
   halves = {}
   for name in ("encoder", "decoder"):
@@ -112,7 +112,7 @@ def overlay(params: dict[str, Any], loaded: dict[str, Any]) -> dict[str, Any]:
   for path in leaves.keys() - known.keys():
     raise UserError(f"this network has no parameter {_name(path)}")
 
-  def place(path, ours):
+  def place(path: Any, ours: np.ndarray) -> np.ndarray:
     theirs = leaves.get(path)
     if theirs is None:
       return ours
@@ -166,5 +166,5 @@ def names(params: dict[str, Any]) -> set[str]:
   return {_name(path) for path, _ in leaves}
 
 
-def _name(path):
+def _name(path: Any) -> str:
   return jax.tree_util.keystr(path, simple=True, separator="/")

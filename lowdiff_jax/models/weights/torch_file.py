@@ -75,7 +75,7 @@ def read_torch(path: Path) -> dict[str, np.ndarray]:
     raise UserError(f"{path} is not loaded: {reason}") from error
 
 
-def _read(archive):
+def _read(archive: zipfile.ZipFile) -> Any:
   pickles = [n for n in archive.namelist() if n.endswith("/data.pkl")]
   if len(pickles) != 1:
     raise ValueError("torch.save did not write it")
@@ -93,7 +93,7 @@ def _read(archive):
   return state
 
 
-def _network(content):
+def _network(content: Any) -> dict[str, Any]:
   """The dict of the network in a checkpoint."""
   if not isinstance(content, dict):
     raise ValueError("it holds no state dict")
@@ -109,7 +109,7 @@ def _storages(archive: zipfile.ZipFile, root: str) -> Callable:
   swapped = order in archive.namelist() and archive.read(order) == b"big"
 
   @functools.cache
-  def read(storage):
+  def read(storage: Any) -> np.ndarray:
     _, kind, key = storage
     if kind not in pickled.STORAGES.values():
       raise ValueError(f"unknown kind of storage {kind}")
