@@ -152,7 +152,7 @@ class Model:
         f"label={label}: the model has {classes} classes, counted from 0"
       )
     generator = self._trained.experiment.generator
-    key = tuple(s._replace(sigmas=tuple(map(float, s.sigmas))) for s in stages)
+    key = tuple(stage.identity() for stage in stages)
     if key not in self._programs:
       self._programs[key] = generator.program(stages)
     wanted = batch_size or self.config.sampling.batch_size

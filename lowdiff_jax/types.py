@@ -8,8 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import jax
+import numpy as np
 
 Array = jax.Array
+# On a device, or in the host's memory.
+AnyArray = jax.Array | np.ndarray
 
 # The label of an image that is denoised without its class.
 NO_LABEL = -1
@@ -104,8 +107,11 @@ class Autoencoder(Protocol):
     latent_channels: C below.
   """
 
-  factor: int
-  latent_channels: int
+  @property
+  def factor(self) -> int: ...
+
+  @property
+  def latent_channels(self) -> int: ...
 
   def encode(self, image: Array) -> tuple[Array, Array | None]:
     """The Gaussian that a latent of the image is drawn from.
@@ -132,8 +138,8 @@ class Batch(NamedTuple):
     label: [B] int32, `NO_LABEL` without classes.
   """
 
-  image: Array | tuple[Array, ...]
-  label: Array
+  image: AnyArray | tuple[AnyArray, ...]
+  label: AnyArray
 
 
 class Codec(NamedTuple):
@@ -149,8 +155,8 @@ class Codec(NamedTuple):
   """
 
   normalise: Callable[[Any], Any]
-  encode: Callable[[Array], Array]
-  decode: Callable[[Array], Array]
+  encode: Callable[[AnyArray], Array]
+  decode: Callable[[AnyArray], Array]
   factor: int
   channels: int
 
@@ -166,12 +172,15 @@ class ImageSpec(NamedTuple):
 class ImageSource(Protocol):
   """Random access to the images of one split, all of one size."""
 
-  spec: ImageSpec
-  class_names: Sequence[str]
+  @property
+  def spec(self) -> ImageSpec: ...
+
+  @property
+  def class_names(self) -> Sequence[str]: ...
 
   def __len__(self) -> int: ...
 
-  def read(self, indices: Sequence[int]) -> Batch:
+  def read(self, indices: Sequence[int] | np.ndarray) -> Batch:
     """Returns the images or latents and the labels of indices."""
 
 
@@ -189,7 +198,7 @@ class ImageSet(NamedTuple):
       batch_size; the last one may be smaller. Images are [B,H,W,C] uint8.
   """
 
-  count: int
+  count: int  # type: ignore[assignment]  # It hides tuple.count.
   batch_size: int
   read: Callable[[int], Iterator[Batch]]
 

@@ -90,7 +90,7 @@ def keep_compiled_programs() -> None:
 
   JAX_COMPILATION_CACHE_DIR says where; ~/.cache/lowdiff_jax by default.
   """
-  if jax.config.jax_compilation_cache_dir is None:
+  if jax.config.read("jax_compilation_cache_dir") is None:
     folder = Path.home() / ".cache" / "lowdiff_jax"
     jax.config.update("jax_compilation_cache_dir", str(folder))
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)

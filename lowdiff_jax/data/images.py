@@ -38,7 +38,7 @@ class Images:
   def __len__(self) -> int:
     return self.count
 
-  def read(self, indices: Sequence[int]) -> Batch:
+  def read(self, indices: Sequence[int] | np.ndarray) -> Batch:
     """The images and labels of `indices`."""
     images, labels = zip(*(self.decode(int(i)) for i in indices), strict=True)
     return Batch(np.stack(images), np.asarray(labels, np.int32))
@@ -55,7 +55,7 @@ class ImagesInMemory:
   def __len__(self) -> int:
     return len(self.batch.label)
 
-  def read(self, indices: Sequence[int]) -> Batch:
+  def read(self, indices: Sequence[int] | np.ndarray) -> Batch:
     """The images and labels of `indices`."""
     return jax.tree.map(lambda array: array[indices], self.batch)
 

@@ -1,6 +1,6 @@
 """The cascade: one denoiser, stage after stage, at several resolutions."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -47,6 +47,21 @@ class Stage(NamedTuple):
   def nfe(self) -> int:
     """Evaluations of the network on each image; a guided one is two."""
     return self.guidance.nfe(self.sampler.levels(self.sigmas))
+
+  def program(self) -> Hashable:
+    """All that its compiled program depends on besides the noise levels."""
+    return (
+      self.resolution,
+      self.steps,
+      self.sampler,
+      self.start,
+      self.guidance,
+    )
+
+  def identity(self) -> Hashable:
+    """All that its images depend on besides the denoiser and the keys."""
+    levels = tuple(float(sigma) for sigma in self.sigmas)
+    return (self.program(), levels, float(self.low_res_sigma))
 
   def to_json(self) -> dict[str, Any]:
     """All that decides how the stage samples, for records."""

@@ -68,7 +68,8 @@ def load_autoencoder(config: ConfigDict) -> Loaded:
       f"config.autoencoder.weights: there is no {path}; get it from where the "
       "README says"
     )
-  return _load(make_autoencoder(config), section.kind, section.weights)
+  module: Any = make_autoencoder(config)  # Flax modules are hashable.
+  return _load(module, section.kind, section.weights)
 
 
 @functools.lru_cache(maxsize=1)
@@ -111,10 +112,11 @@ def make_codec(
     return codec.pixels(spec.channels)
   if info is None:
     raise ValueError("latents need to be known: build with their LatentInfo")
-  made_with = info.provenance["autoencoder"]
+  provenance = info.provenance
 
   def load() -> tuple[Any, Any]:
     loaded = load_autoencoder(config)
+    made_with = provenance["autoencoder"]
     if loaded.sha256 != made_with:
       raise UserError(
         f"config.autoencoder.weights: {config.autoencoder.weights} is not what "

@@ -193,4 +193,4 @@ def _spread(images: Sized, most: int) -> np.ndarray:
 def _sample(source: ImageSource, picks: np.ndarray) -> str:
   """SHA-256 of some of the images: a name may come to hold others."""
   images = source.read(picks[_spread(picks, SAMPLED)]).image
-  return hashlib.sha256(np.ascontiguousarray(images)).hexdigest()
+  return hashlib.sha256(np.ascontiguousarray(images).tobytes()).hexdigest()

@@ -57,7 +57,8 @@ def open_latents(
         "or to an empty folder to encode anew"
       )
   if config.latents.statistics:
-    info = info._replace(**_read_statistics(config))
+    mean, std = _read_statistics(config)
+    info = info._replace(mean=mean, std=std)
   return train, test, info
 
 
@@ -138,13 +139,13 @@ def image_side(config: ConfigDict) -> int:
   return resolutions(config)[-1] * make_autoencoder(config).factor
 
 
-def _read_statistics(config: ConfigDict) -> dict[str, np.ndarray]:
+def _read_statistics(config: ConfigDict) -> tuple[np.ndarray, np.ndarray]:
   """mean and std [C] of a published file, there of any shape."""
   path = Path(config.latents.statistics).expanduser()
   state = state_dict.read_state(path)
   if not {"mean", "std"} <= state.keys():
     raise UserError(f"config.latents.statistics: {path} has no mean and std")
-  return {name: state[name].reshape(-1) for name in ("mean", "std")}
+  return state["mean"].reshape(-1), state["std"].reshape(-1)
 
 
 def _resolutions(config: ConfigDict) -> int:

@@ -1,6 +1,7 @@
 """From a config to its data: images, or latents of images."""
 
 import dataclasses
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -18,11 +19,13 @@ def open_data(config: ConfigDict) -> Data:
     train, test = latent_sets.open_splits(config, resolutions(config)[-1])
     info = None
   if not config.data.labels:
-    train, test = (
-      dataclasses.replace(split, spec=split.spec._replace(num_classes=0))
-      for split in (train, test)
-    )
+    train, test = _without_labels(train), _without_labels(test)
   return Data(train, test, info)
+
+
+def _without_labels(split: Any) -> ImageSource:
+  """The same images, whose labels are not looked at."""
+  return dataclasses.replace(split, spec=split.spec._replace(num_classes=0))
 
 
 def open_images(

@@ -35,7 +35,7 @@ def make_denoiser(
   """
   sides = resolutions(config)
   make = {"unet": _make_unet, "dit": _make_dit}[config.model.backbone]
-  backbone = make(
+  backbone: Any = make(
     config,
     out_channels=spec.channels,
     num_classes=spec.num_classes,

@@ -57,7 +57,7 @@ def train(
       )
     )
     state = _start(experiment, checkpoints)
-    writer = NullWriter()
+    writer: MetricWriter | NullWriter = NullWriter()
     if is_main():
       files.write_json(workdir / "config.json", identity.to_json(config))
       writer = MetricWriter(workdir, int(state.step))
@@ -153,7 +153,8 @@ def _on_the_way(
 
     def read(start: int) -> Iterator[Batch]:
       for batch in images.read(start):
-        shown.extend(batch.image[: grids.IMAGES - len(shown)])
+        image = np.asarray(batch.image)
+        shown.extend(image[: grids.IMAGES - len(shown)])
         yield batch
 
     score = evaluator.score(images._replace(read=read))

@@ -81,7 +81,7 @@ class LightningDiT(nn.Module):
     label: Array | None = None,
     stage: Array | None = None,
     *,
-    augment: None = None,
+    augment: Array | None = None,
     train: bool = False,
   ) -> Array:
     """The velocity F(x; c_noise), from noise to data.

@@ -6,7 +6,7 @@ evolution strategy, so that the first round need not hold the best. All scores
 are of the same images (seeds), so what they have in common cancels.
 """
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -78,7 +78,7 @@ class Trial(NamedTuple):
     images: how many.
   """
 
-  schedule: Hashable
+  schedule: Any
   seconds: float
   distance: float
   images: int
@@ -95,11 +95,11 @@ class Problem(NamedTuple):
     vary: (schedule, rng) -> another one near by.
   """
 
-  reference: Hashable
+  reference: Any
   goal: Goal
-  seconds: Callable[[Hashable], float]
-  distance: Callable[[Hashable, int], float]
-  vary: Callable[[Hashable, np.random.Generator], Hashable]
+  seconds: Callable[[Any], float]
+  distance: Callable[[Any, int], float]
+  vary: Callable[[np.random.Generator], Any]
 
 
 def successive_halving(
@@ -148,7 +148,7 @@ def successive_halving(
 
 def _round(
   problem: Problem,
-  survivors: Sequence[Hashable],
+  survivors: Sequence[Any],
   found: Sequence[Trial],
   count: int,
   images: int,

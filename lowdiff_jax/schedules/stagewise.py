@@ -81,7 +81,7 @@ class Stagewise:
     """A batch [B,H,W,C] of the last stage, which is kept unless it is last."""
     low_res = None
     for k, stage in enumerate(stages):
-      key = (tuple(map(_hashable, stages[: k + 1])), begin)
+      key = (tuple(s.identity() for s in stages[: k + 1]), begin)
       if key in self._images:
         low_res = self._images[key]
         continue
@@ -105,8 +105,7 @@ class Stagewise:
 
   def _program(self, stage: Stage, conditioned: bool) -> Callable[..., Any]:
     # Noise levels are arguments of the program, all else is part of it.
-    key = (stage._replace(sigmas=None, low_res_sigma=None), conditioned)
-    key = (*key, len(stage.sigmas))
+    key = (stage.program(), conditioned)
     if key not in self._programs:
 
       def run(
@@ -153,7 +152,3 @@ class Stagewise:
         taken.append(time.perf_counter() - since)
       self._seconds[key] = statistics.median(taken[1:]) / self._batch_size
     return self._seconds[key]
-
-
-def _hashable(stage: Stage) -> Stage:
-  return stage._replace(sigmas=tuple(np.asarray(stage.sigmas).tolist()))
