@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 from absl import app, flags, logging
@@ -90,7 +91,8 @@ def keep_compiled_programs() -> None:
 
   JAX_COMPILATION_CACHE_DIR says where; ~/.cache/lowdiff_jax by default.
   """
-  if jax.config.read("jax_compilation_cache_dir") is None:
+  config: Any = jax.config  # It does not declare its flags.
+  if config.jax_compilation_cache_dir is None:
     folder = Path.home() / ".cache" / "lowdiff_jax"
     jax.config.update("jax_compilation_cache_dir", str(folder))
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)

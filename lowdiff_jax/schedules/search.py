@@ -99,7 +99,7 @@ class Problem(NamedTuple):
   goal: Goal
   seconds: Callable[[Any], float]
   distance: Callable[[Any, int], float]
-  vary: Callable[[np.random.Generator], Any]
+  vary: Callable[[Any, np.random.Generator], Any]
 
 
 def successive_halving(
