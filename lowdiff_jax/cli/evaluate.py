@@ -42,9 +42,9 @@ class Subject(NamedTuple):
 
 
 def run(config: ConfigDict, workdir: Path) -> None:
-  """Scores generated images, or those of the user's; writes to workdir/scores.
+  """Scores generated or given images; writes to workdir/scores.
 
-  An interrupted run goes on where it was.
+  An interrupted run resumes.
   """
   if config.evaluation.input:
     evaluator = make_evaluator(config)
@@ -120,7 +120,7 @@ def _stored(config: ConfigDict, evaluator: Evaluator) -> Subject:
 def _score_all(
   workdir: Path, subjects: Sequence[Subject], evaluator: Evaluator
 ) -> None:
-  """A file of each subject; of several another one, which says so."""
+  """Writes a file for each subject, and a summary of several."""
   code = identity.code_version()["sha256"]
   found, folders = {}, []
   for subject in subjects:
@@ -155,7 +155,7 @@ def _score_all(
 
 
 def _environment() -> dict[str, Any]:
-  """What a metric should not depend on, but might."""
+  """Versions and devices, on which a metric should not depend."""
   return {
     "versions": {
       "lowdiff_jax": lowdiff_jax.__version__,

@@ -26,8 +26,8 @@ from lowdiff_jax.schedules.search import (
 def run(config: ConfigDict, workdir: Path) -> None:
   """Searches; prints what it found and writes workdir/tune.json.
 
-  The schedule of the config is the one to beat. What is reported of it and of
-  the winner is of images that the search has not seen, and of measured speed.
+  The config's schedule is the reference. Both it and the winner are reported on
+  images that the search has not seen, with measured speed.
   """
   section, since = config.tune, time.monotonic()
   model = load(config, workdir)
@@ -80,7 +80,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
 def _compare(
   scorer: ScheduleScorer, trials: dict[str, Trial], images: int
 ) -> dict[str, dict[str, Any]]:
-  """What is true of them beyond the search."""
+  """Distances on unseen images, and measured speeds."""
   speeds = scorer.images_per_second([t.schedule for t in trials.values()])
   return {
     name: {

@@ -47,7 +47,7 @@ def make_evaluator(
   data: Data | None = None,
   parts: Experiment | None = None,
 ) -> Evaluator:
-  """FID and its kin; without Inception's weights a named substitute.
+  """The evaluator of a config: FID, or without Inception a substitute.
 
   Args:
     config: the config.

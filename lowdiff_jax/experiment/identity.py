@@ -1,7 +1,7 @@
-"""A run knows itself: its config and code are in each of its checkpoints.
+"""A run's identity: the config and the version of the code, in each checkpoint.
 
-What defines the model, its data and its training (`Field.trained`) is taken
-from there by all that comes after, and contradicted by nothing.
+Fields that define the model, its data and its training (`Field.trained`) are
+taken from there by every later mode, and a contradiction is an error.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ def to_json(config: ConfigDict) -> dict[str, Any]:
 
 
 def from_json(record: Mapping[str, Any]) -> ConfigDict:
-  """A config from JSON, be it of today or of version 0.1.
+  """A config from JSON, of this version or of version 0.1.
 
   Args:
     record: see `to_json`.

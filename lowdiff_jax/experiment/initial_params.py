@@ -16,7 +16,7 @@ from lowdiff_jax.types import UserError
 
 
 def initial_params(config: ConfigDict, fresh: dict[str, Any]) -> dict[str, Any]:
-  """What `config.model.init_from` names, in place of `fresh`.
+  """The weights that `config.model.init_from` names.
 
   Args:
     config: the config.
@@ -24,10 +24,10 @@ def initial_params(config: ConfigDict, fresh: dict[str, Any]) -> dict[str, Any]:
 
   Returns:
     For a file, `fresh` with the published weights in the backbone; for the
-    folder of a run, the averaged weights of its newest checkpoint.
+    folder of a run, the EMA weights of its newest checkpoint.
 
   Raises:
-    UserError: what is there is not of this network.
+    UserError: there are no weights, or they are of another network.
   """
   path = Path(config.model.init_from).expanduser()
   if path.is_dir():
@@ -55,7 +55,7 @@ def _of_run(workdir: Path, fresh: dict[str, Any]) -> dict[str, Any]:
 def _published(
   config: ConfigDict, path: Path, params: dict[str, Any]
 ) -> dict[str, Any]:
-  """`params` with the backbone's from the file."""
+  """`params` with the backbone's parameters from the file."""
   if not config.model.shared:
     raise UserError(
       f"config.model.init_from: {path} would be of one network, as published "
@@ -72,7 +72,7 @@ def _published(
       )
   else:
     loaded = edm_layout.unet_params(state)
-    # Without augmentation its labels are zero, and what maps them of no effect.
+    # Without augmentation its labels are zero, and their map has no effect.
     if "map_augment" not in params["backbone"]["mapping"]:
       loaded["mapping"].pop("map_augment", None)
   return state_dict.overlay(params, {"backbone": loaded})

@@ -23,7 +23,7 @@ from lowdiff_jax.experiment.schema import resolutions
 from lowdiff_jax.models.weights import state_dict
 from lowdiff_jax.types import ImageSource, UserError
 
-# What training must know to be right; the rest says where latents came from.
+# Training depends on these; the rest of the provenance is information.
 MATTERS = ("autoencoder", "resolution", "pyramid")
 
 
@@ -140,7 +140,7 @@ def image_side(config: ConfigDict) -> int:
 
 
 def _read_statistics(config: ConfigDict) -> tuple[np.ndarray, np.ndarray]:
-  """mean and std [C] of a published file, there of any shape."""
+  """Mean and std [C] from a published file, where they may be [1,C,1,1]."""
   path = Path(config.latents.statistics).expanduser()
   state = state_dict.read_state(path)
   if not {"mean", "std"} <= state.keys():
@@ -149,13 +149,13 @@ def _read_statistics(config: ConfigDict) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _resolutions(config: ConfigDict) -> int:
-  """How many latents are made of an image."""
+  """The number of latents per image."""
   reencode = config.latents.pyramid == "reencode"
   return len(config.stages) if reencode else 1
 
 
 def _provenance(config: ConfigDict, sha256: str) -> dict[str, Any]:
-  """All that a latent depends on."""
+  """Everything that a latent depends on."""
   return {
     "source": config.data.source,
     "crop": config.data.crop,

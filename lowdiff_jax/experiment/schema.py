@@ -11,7 +11,7 @@ from lowdiff_jax.types import UserError
 
 
 class Field(NamedTuple):
-  """One field, in the only place that says anything about it.
+  """A field: name, default, rule and documentation.
 
   Attributes:
     name: "section.field"; of a stage the field alone.
