@@ -35,52 +35,79 @@ _SAMPLING = (
     sequence(number(0), 2),
     "(S_tmin, S_tmax) of EDM's stochastic sampler",
   ),
-  Field("sampling.churn_noise", 1.0, positive, "its S_noise"),
+  Field(
+    "sampling.churn_noise", 1.0, positive, "S_noise of EDM's stochastic sampler"
+  ),
   Field(
     "sampling.guidance_interval",
     (0.0, 1e6),
     sequence(number(0), 2),
-    "noise levels that are guided",
+    "noise levels at which guidance is on",
   ),
-  Field("sampling.images", 100, integer(1), "that mode sample makes"),
+  Field("sampling.images", 100, integer(1), "images that mode sample makes"),
   Field(
     "sampling.first_index",
     0,
     integer(0),
-    "of the first image; an image is a function of (seed, index)",
+    "index of the first image; image = function of (seed, index)",
     formerly="sampling.first",
   ),
-  Field("sampling.seed", 0, integer(0), "of the images"),
-  Field("sampling.label", -1, integer(-1), "their class; -1: all in turn"),
-  Field("sampling.batch_size", 500, integer(1), "images at a time"),
-  Field("sampling.checkpoint", -1, integer(-1), "its step; -1: the newest"),
-  Field("sampling.gif", False, flag, "also write a GIF of the denoising"),
+  Field("sampling.seed", 0, integer(0), "seed of the images"),
+  Field(
+    "sampling.label",
+    -1,
+    integer(-1),
+    "class of all images; -1: all classes in turn",
+  ),
+  Field("sampling.batch_size", 500, integer(1), "images per batch"),
+  Field(
+    "sampling.checkpoint",
+    -1,
+    integer(-1),
+    "step of the checkpoint; -1: the newest",
+  ),
+  Field("sampling.gif", False, flag, "whether to write a GIF of the denoising"),
 )
 _EVALUATION = (
-  Field("evaluation.images", 50_000, image_count, "generated, to be scored"),
-  Field("evaluation.seed_ranges", 1, integer(1), "sets of so many images"),
+  Field(
+    "evaluation.images", 50_000, image_count, "generated images to evaluate"
+  ),
+  Field(
+    "evaluation.seed_ranges",
+    1,
+    integer(1),
+    "number of such sets, of disjoint seeds",
+  ),
   Field(
     "evaluation.images_during_training",
     2_000,
     image_count,
-    "the same at each evaluation on the way",
+    "generated images at each evaluation during training",
     formerly="evaluation.images_on_the_way",
   ),
-  Field("evaluation.validation_images", 1_000, integer(1), "held out"),
   Field(
-    "evaluation.input", "", text, "images to score: a folder or .npz; '': none"
+    "evaluation.validation_images",
+    1_000,
+    integer(1),
+    "held-out images for the loss",
+  ),
+  Field(
+    "evaluation.input",
+    "",
+    text,
+    "images to evaluate: a folder or .npz; '': generate",
   ),
   Field(
     "evaluation.inception",
     "auto",
     text,
-    "weights for FID; auto: if there; none: features of the data set's own",
+    "Inception weights for FID; auto: if present; none: use own features",
   ),
   Field(
     "evaluation.side",
     299,
     integer(75),
-    "to which Inception resizes; less is faster, to rank schedules",
+    "resolution of Inception's input; lower is faster, for rankings",
   ),
   Field(
     "evaluation.reference",
@@ -88,15 +115,24 @@ _EVALUATION = (
     text,
     "statistics of real images; '': of the training images",
   ),
-  Field("evaluation.references", 0, integer(0), "at most so many; 0: all"),
-  Field("evaluation.batch_size", 64, integer(1), "of Inception"),
+  Field(
+    "evaluation.references",
+    0,
+    integer(0),
+    "most real images to compare with; 0: all",
+  ),
+  Field(
+    "evaluation.batch_size", 64, integer(1), "images per batch of Inception"
+  ),
   Field("benchmark.batch_size", 500, integer(1), "images at a time"),
-  Field("benchmark.repeats", 5, integer(1), "timed runs; the median counts"),
+  Field(
+    "benchmark.repeats", 5, integer(1), "timed runs, of which the median counts"
+  ),
   Field(
     "benchmark.baseline_steps",
     (18, 10),
     sequence(integer(1)),
-    "of further baselines, with the sampler of the last stage",
+    "steps of further baselines with the last stage's sampler",
   ),
 )
 _SEARCH = (
@@ -104,7 +140,7 @@ _SEARCH = (
     "sweep.sampler",
     ("dpmpp_2m", "heun"),
     sequence(choice(*SAMPLERS)),
-    "all combinations of sweep's fields are scored",
+    "samplers; all combinations of sweep's fields are evaluated",
   ),
   Field(
     "sweep.steps",
@@ -115,20 +151,29 @@ _SEARCH = (
       }.get(count, tuple((n,) * count for n in (18, 12, 8)))
     ),
     sequence(sequence(integer(1))),
-    "of each stage of the cascade",
+    "steps of each stage of the cascade",
   ),
-  Field("sweep.guidance_scale", (1.0,), sequence(number(0)), "of all stages"),
+  Field("sweep.guidance_scale", (1.0,), sequence(number(0)), "guidance scales"),
   Field(
     "tune.target",
     "quality",
     choice(*GOALS),
     "the fastest schedule that is as good, or the best that is as fast",
   ),
-  Field("tune.factor", 1.0, positive, "on the distance, or on the speed"),
+  Field(
+    "tune.factor",
+    1.0,
+    positive,
+    "factor on the distance (quality) or the speed (throughput)",
+  ),
   Field("tune.candidates", 24, integer(2), "schedules in the first round"),
-  Field("tune.images", 1_000, integer(8), "for each in the last round"),
-  Field("tune.rounds", 3, integer(1), "of successive halving"),
-  Field("upscale.input", "", text, "mode upscale: an image or a folder"),
+  Field(
+    "tune.images", 1_000, integer(8), "images per schedule in the last round"
+  ),
+  Field("tune.rounds", 3, integer(1), "rounds of successive halving"),
+  Field(
+    "upscale.input", "", text, "small images to upscale: a file or a folder"
+  ),
 )
 
 
@@ -136,11 +181,14 @@ def _baseline(
   *, sampler: str, steps: int, sigma_max: float, sweep: tuple[int, ...]
 ) -> tuple[Field, ...]:
   return (
-    Field("baseline.sampler", sampler, choice(*SAMPLERS), "the solver"),
-    Field("baseline.steps", steps, integer(1), "its steps"),
-    Field("baseline.sigma_max", sigma_max, positive, "where it starts"),
+    Field("baseline.sampler", sampler, choice(*SAMPLERS), "solver"),
+    Field("baseline.steps", steps, integer(1), "number of steps"),
+    Field("baseline.sigma_max", sigma_max, positive, "first noise level"),
     Field(
-      "sweep.baseline_steps", sweep, sequence(integer(1)), "of the baseline"
+      "sweep.baseline_steps",
+      sweep,
+      sequence(integer(1)),
+      "steps of the baseline",
     ),
   )
 
@@ -149,23 +197,25 @@ _EDM = (
   *_baseline(
     sampler="heun", steps=18, sigma_max=80.0, sweep=(18, 12, 10, 8, 6)
   ),
-  Field("baseline.sigma_min", 0.002, positive, "before the last step"),
-  Field("baseline.rho", 7.0, positive, "of the noise levels"),
+  Field(
+    "baseline.sigma_min", 0.002, positive, "noise level before the last step"
+  ),
+  Field("baseline.rho", 7.0, positive, "exponent of the Karras grid"),
   Field(
     "sweep.start",
     ("handoff", "noise"),
     sequence(choice(*STARTS)),
-    "of the later stages",
+    "starts of the later stages",
   ),
 )
 _FLOW = (
   *_baseline(sampler="euler", steps=50, sigma_max=1e4, sweep=(50, 25, 12, 8)),
-  Field("baseline.shift", 1.0, positive, "of the times"),
+  Field("baseline.shift", 1.0, positive, "shift of the times"),
   Field(
     "sweep.start",
     ("noise",),
     sequence(choice(*STARTS)),
-    "of the later stages",
+    "starts of the later stages",
   ),
 )
 

@@ -27,52 +27,108 @@ def _run(name: str, default: Any, rule: Rule, doc: str) -> Field:
 
 
 MODEL_FIELDS = (
-  _run("seed", 0, integer(0), "of initialisation, data order, training noise"),
-  _run("data.space", "pixels", choice("pixels", "latents"), "of the denoiser"),
+  _run(
+    "seed",
+    0,
+    integer(0),
+    "seed of initialisation, data order and training noise",
+  ),
+  _run("data.space", "pixels", choice("pixels", "latents"), "model space"),
   _run("data.source", "tfds:cifar10", text, "tfds:<name> or folder:<path>"),
-  _run("data.crop", "none", choice(*CROPS), "of images that are no squares"),
-  Field("data.dir", "", text, "where TFDS keeps its sets; '': its default"),
+  _run(
+    "data.crop",
+    "none",
+    choice(*CROPS),
+    "how images that are not square are cropped",
+  ),
+  Field("data.dir", "", text, "folder of TFDS's data sets; '': its default"),
   _run(
     "data.hold_out",
     0.1,
     number(0, 0.5),
-    "part held out of a set without a test split; 0: validate on trained ones",
+    "part held out if there is no test split; 0: validate on training images",
   ),
-  _run("data.labels", True, flag, "train with the classes that the data has"),
-  _run("data.augment", 0.0, number(0, 1), "probability of EDM's distortions"),
-  Field("mesh.data", -1, integer(-1), "devices; -1: all that fsdp leaves"),
-  Field("mesh.fsdp", 1, integer(1), "devices that share each parameter"),
-  _run("cascade", True, flag, "False: the last stage alone, the baseline"),
-  _run("model.backbone", "unet", choice("unet", "dit"), "the network"),
-  _run("model.precondition", "edm", choice("edm", "flow"), "EDM, or a flow"),
-  _run("model.label_dropout", 0.0, number(0, 1), "for guidance, above 0"),
-  _run("model.shared", True, flag, "False: a network for each resolution"),
+  _run(
+    "data.labels", True, flag, "whether to train with the classes of the data"
+  ),
+  _run(
+    "data.augment",
+    0.0,
+    number(0, 1),
+    "probability of each of EDM's geometric augmentations",
+  ),
+  Field(
+    "mesh.data",
+    -1,
+    integer(-1),
+    "data-parallel devices; -1: all that fsdp leaves",
+  ),
+  Field(
+    "mesh.fsdp", 1, integer(1), "devices over which each parameter is sharded"
+  ),
+  _run("cascade", True, flag, "False: the last resolution alone, the baseline"),
+  _run(
+    "model.backbone", "unet", choice("unet", "dit"), "EDM U-Net or LightningDiT"
+  ),
+  _run("model.precondition", "edm", choice("edm", "flow"), "of the denoiser"),
+  _run(
+    "model.label_dropout",
+    0.0,
+    number(0, 1),
+    "probability of training without the label; guidance needs it",
+  ),
+  _run(
+    "model.shared",
+    True,
+    flag,
+    "False: a network for each resolution (Cascaded Diffusion)",
+  ),
   _run(
     "model.dtype",
     "float32",
     choice("float32", "bfloat16"),
-    "of convolutions and attention; all else is float32",
+    "of convolutions and attention; the rest is float32",
   ),
   _run(
     "model.init_from",
     "",
     text,
-    "a new run's first weights: a published file, or a run of this network",
+    "initial weights: a published file, or the folder of a run",
   ),
 )
 TRAINING_FIELDS = (
-  _run("optimizer.learning_rate", 1e-3, positive, "Adam's"),
-  _run("optimizer.warmup_images", 0, number(0), "of the rate's linear rise"),
-  _run("optimizer.betas", (0.9, 0.999), sequence(number(0, 1), 2), "Adam's"),
-  _run("optimizer.eps", 1e-8, positive, "Adam's"),
-  _run("optimizer.clip_norm", 1.0, positive, "largest norm of a gradient"),
-  _run("ema.half_life_images", 500_000, positive, "of the EMA weights"),
-  _run("ema.ramp", 0.05, positive, "largest half-life, of the images seen"),
-  Field("train.images", 200_000_000, positive, "to train on, in all"),
-  Field("train.log_images", 51_200, positive, "between two logs"),
-  Field("train.evaluate_images", 5_120_000, positive, "between evaluations"),
-  Field("train.checkpoint_images", 2_560_000, positive, "between checkpoints"),
-  Field("train.keep_checkpoints", 2, integer(1), "the newest that are kept"),
+  _run("optimizer.learning_rate", 1e-3, positive, "after the warm-up"),
+  _run(
+    "optimizer.warmup_images",
+    0,
+    number(0),
+    "images over which the rate rises linearly from 0",
+  ),
+  _run("optimizer.betas", (0.9, 0.999), sequence(number(0, 1), 2), "of Adam"),
+  _run("optimizer.eps", 1e-8, positive, "of Adam"),
+  _run(
+    "optimizer.clip_norm", 1.0, positive, "largest global norm of the gradient"
+  ),
+  _run(
+    "ema.half_life_images", 500_000, positive, "half-life of the EMA weights"
+  ),
+  _run(
+    "ema.ramp",
+    0.05,
+    positive,
+    "largest half-life as a share of the images seen",
+  ),
+  Field("train.images", 200_000_000, positive, "images to train on in total"),
+  Field("train.log_images", 51_200, positive, "images between logs"),
+  Field(
+    "train.evaluate_images", 5_120_000, positive, "images between evaluations"
+  ),
+  Field(
+    "train.checkpoint_images", 2_560_000, positive, "images between checkpoints"
+  ),
+  Field(
+    "train.keep_checkpoints", 2, integer(1), "number of checkpoints to keep"
+  ),
 )
 UNET_FIELDS = (
   _run("model.channels", 128, integer(4), "base width"),

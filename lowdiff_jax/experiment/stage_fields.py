@@ -62,7 +62,7 @@ _TRAINING = (
     "target",
     "image",
     choice(*TARGETS),
-    "what is denoised: the image, or what it adds to the stage before",
+    "what is denoised: the image, or its residual to the condition",
     trained=True,
     formerly="stages.target",
   ),
@@ -72,14 +72,14 @@ _SAMPLING = (
     "sampler",
     "dpmpp_2m",
     choice(*SAMPLERS),
-    "the solver",
+    "solver",
     formerly="sampling.sampler",
   ),
   Field(
     "steps",
     _by_position(18, 10, 8),
     integer(1),
-    "its steps",
+    "number of steps",
     formerly="sampling.steps",
   ),
   Field(
@@ -100,7 +100,7 @@ _SAMPLING = (
     "guidance_scale",
     1.0,
     number(0),
-    "of classifier-free guidance; 1 for none",
+    "scale of classifier-free guidance; 1: none",
     formerly="sampling.guidance_scale",
   ),
 )
@@ -131,7 +131,7 @@ def _noise(
       "start",
       start,
       choice(*STARTS),
-      "from noise, or handoff: from the stage before plus noise",
+      "noise, or handoff: the image of the stage before plus noise",
       formerly="sampling.start",
     ),
     Field(
@@ -173,7 +173,7 @@ _EDM = (
     "rho",
     7.0,
     positive,
-    "how strongly noise levels crowd towards sigma_min",
+    "exponent of the Karras grid",
     formerly="sampling.rho",
   ),
 )
@@ -192,7 +192,7 @@ _FLOW = (
     "shift",
     1.0,
     positive,
-    "of the times; LightningDiT's 0.3 is 1 / 0.3 here: noise.flow_sigmas",
+    "shift of the times; LightningDiT's 0.3 is 1 / 0.3 here",
     formerly="sampling.shift",
   ),
 )
