@@ -16,7 +16,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from lowdiff_jax.types import Array, Batch, UserError
+from lowdiff_jax.types import AnyArray, Array, Batch, UserError
 
 Number = TypeVar("Number", int, float)
 
@@ -79,7 +79,7 @@ def state_shardings(mesh: Mesh, tree: Any) -> Any:
   fsdp = mesh.shape["fsdp"]
 
   def sharding(leaf: Any) -> NamedSharding:
-    spec = [None] * len(leaf.shape)
+    spec: list[str | None] = [None] * len(leaf.shape)
     axes = [i for i, n in enumerate(leaf.shape) if n % fsdp == 0]
     if fsdp > 1 and axes and math.prod(leaf.shape) >= MIN_FSDP_SIZE:
       spec[max(axes, key=lambda i: leaf.shape[i])] = "fsdp"
@@ -126,7 +126,7 @@ def in_batches(
   load: Callable[[], tuple[Any, Any]],
   batch_size: int,
   mesh: Mesh,
-) -> Callable[[Array], Any]:
+) -> Callable[[AnyArray], Any]:
   """Images of any number -> function(module, params, images).
 
   Args:

@@ -138,8 +138,8 @@ class Batch(NamedTuple):
     label: [B] int32, `NO_LABEL` without classes.
   """
 
-  image: AnyArray | tuple[AnyArray, ...]
-  label: AnyArray
+  image: Any
+  label: Any
 
 
 class Codec(NamedTuple):

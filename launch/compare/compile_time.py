@@ -34,8 +34,8 @@ def main() -> int:
   """Prints the table; the exit status."""
   args = _arguments()
   jax.config.update("jax_enable_compilation_cache", False)
-  turns = {depth: [] for depth in args.depths}
-  memory = {}
+  turns: dict[int, list[list[float]]] = {depth: [] for depth in args.depths}
+  memory: dict[int, int] = {}
   for _ in range(args.repeats):
     for depth in args.depths:
       seconds, memory[depth] = _measure(args, depth)
@@ -49,10 +49,10 @@ def main() -> int:
     f"{args.size}/1 on {jax.devices()[0].device_kind}, batch "
     f"{args.batch_size}, {args.dtype}, remat {args.remat}; seconds"
   )
-  for depth, seconds in medians.items():
+  for depth, median in medians.items():
     parts = (
       f"{part} {s:.2f} ({s / f:.2f}x)"
-      for part, s, f in zip(PARTS, seconds, first, strict=True)
+      for part, s, f in zip(PARTS, median, first, strict=True)
     )
     print(f"depth {depth}: {', '.join(parts)}; {memory[depth] / 2**20:.0f} MiB")
   return 0
@@ -71,7 +71,7 @@ def _arguments() -> argparse.Namespace:
   return parser.parse_args()
 
 
-def _measure(args: argparse.Namespace, depth: int) -> dict[str, Any]:
+def _measure(args: argparse.Namespace, depth: int) -> tuple[list[float], Any]:
   """Seconds of each part, and the bytes of temporary memory."""
   jax.clear_caches()
   step, inputs = training_step(args, depth)

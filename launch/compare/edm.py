@@ -21,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from configs import cifar10
@@ -95,7 +96,7 @@ class _Ours:
   def denoise(self, noisy: np.ndarray, sigma: np.ndarray) -> np.ndarray:
     bind = self.experiment.bind
     denoise = jax.jit(lambda params, *args: bind(params)(*args))
-    cond = Condition(label=self.labels[: len(noisy)])
+    cond = Condition(label=jnp.asarray(self.labels[: len(noisy)]))
     # What a GPU or a TPU otherwise rounds would hide a wrong network.
     with jax.default_matmul_precision("float32"):
       return np.asarray(denoise(self.state.ema_params, noisy, sigma, cond))
@@ -133,7 +134,7 @@ def _compare(
   ours_job: Callable[[], None],
 ) -> None:
   """Takes turns, so that a drifting machine hits both alike."""
-  seconds = {"published": [], "ours": []}
+  seconds: dict[str, list[float]] = {"published": [], "ours": []}
   for turn in range(args.repeats + 1):
     published = theirs(job)
     since = time.perf_counter()

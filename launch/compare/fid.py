@@ -17,7 +17,9 @@ import json
 import statistics
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -48,7 +50,8 @@ def main() -> int:
   extract = compute.inception_extract(
     inception, args.batch_size, distributed.make_mesh()
   )
-  np.savez(args.folder / "weights.npz", **_published(inception))
+  weights: dict[str, Any] = _published(inception)
+  np.savez(args.folder / "weights.npz", **weights)
   pool = str(OUTPUTS[inception.pool])
   logits = ["logits_unbiased"] * (inception.pool == "pool2048")
   theirs = Worker(
@@ -132,7 +135,7 @@ def _collect(
 
 
 def _compare_scores(
-  args: argparse.Namespace, pool: str, ours: Collected
+  args: argparse.Namespace, pool: str, ours: Sequence[Collected]
 ) -> float:
   """Prints both sides' figures; how far the Frechet distances are apart."""
   theirs = json.loads((args.folder / "theirs.json").read_text())
@@ -147,7 +150,7 @@ def _compare_scores(
     "frechet_inception_distance": frechet_distance(
       *(gaussian([x]) for x in reversed(features))
     ),
-    "kernel_inception_distance_mean": kernel_distance(*features),
+    "kernel_inception_distance_mean": kernel_distance(features[0], features[1]),
     "precision": shares.precision,
     "recall": shares.recall,
   }
@@ -164,11 +167,13 @@ def _compare_scores(
   )
 
 
-def _compare_speed(args, theirs: Worker, extract) -> None:
+def _compare_speed(
+  args: argparse.Namespace, theirs: Worker, extract: Extract
+) -> None:
   """Takes turns, so that a drifting machine hits all alike."""
   rng = np.random.default_rng(0)
   images = rng.integers(0, 256, (args.batch_size, 32, 32, 3), np.uint8)
-  seconds = {name: [] for name in (*FORMATS, "ours")}
+  seconds: dict[str, list[float]] = {n: [] for n in (*FORMATS, "ours")}
   for turn in range(args.repeats + 1):
     times = {name: theirs(f"features {name}") for name in FORMATS}
     since = time.perf_counter()

@@ -20,20 +20,22 @@ class Worker:
       stdout=subprocess.PIPE,
       text=True,
     )
+    assert self.process.stdin and self.process.stdout
+    self._input, self._output = self.process.stdin, self.process.stdout
     self.about = self._answer().removeprefix("ready ")
 
   def __call__(self, job: str) -> float:
-    self.process.stdin.write(f"{job}\n")
-    self.process.stdin.flush()
+    self._input.write(f"{job}\n")
+    self._input.flush()
     return float(self._answer())
 
   def _answer(self) -> str:
-    line = self.process.stdout.readline()
+    line = self._output.readline()
     if not line:
       raise SystemExit("the published code stopped; its message is above")
     return line.strip()
 
   def close(self) -> None:
     """Waits for its end."""
-    self.process.stdin.close()
+    self._input.close()
     self.process.wait()

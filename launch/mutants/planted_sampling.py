@@ -135,7 +135,7 @@ MUTANTS = tuple(
     (_LOOP, "step % schedule.checkpoint_every == 0", "False"),
     (_LOOP, "step % schedule.evaluate_every == 0", "False"),
     (_LOOP, "before + step * batch_size", "step * batch_size"),
-    (_LOOP, "last_step - len(pending) + i + 1", "last_step - len(pending) + i"),
+    (_LOOP, "last_step - len(fetched) + i + 1", "last_step - len(fetched) + i"),
     (_LOOP, "np.isfinite([metrics", "True or np.isfinite([metrics"),
     (_LOOP, "128 + number", "number"),
     # Checkpoints and logs.

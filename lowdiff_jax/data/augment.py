@@ -82,7 +82,7 @@ def draw(key: Array, count: int, probability: float) -> tuple[Array, Array]:
   """
   keys = iter(jax.random.split(key, 14))
 
-  def chosen(value: Array, chance: float = probability) -> Array:
+  def chosen(value: Array | float, chance: float = probability) -> Array:
     apply = jax.random.bernoulli(next(keys), chance, (count,))
     return jnp.where(apply, value, 0.0)
 
@@ -177,9 +177,9 @@ def _convolve(
   x: Array,
   taps: Array | np.ndarray,
   axis: int,
-  padding: Sequence[tuple[int, int]],
+  padding: int,
   *,
-  window_strides: tuple[int, int] = (1, 1),
+  window_strides: tuple[int, ...] = (1, 1),
   **kwargs: Any,
 ) -> Array:
   """Correlates each channel with the taps along one axis."""

@@ -11,16 +11,16 @@ from jax.sharding import PartitionSpec as P
 
 from lowdiff_jax.diffusion import noise, pyramid
 from lowdiff_jax.distributed import in_batches
-from lowdiff_jax.types import Array, Codec
+from lowdiff_jax.types import AnyArray, Array, Codec
 
 
 @jax.jit
-def to_uint8(image: Array) -> Array:
+def to_uint8(image: AnyArray) -> Array:
   """[-1, 1] -> trunc(clip(127.5 x + 128, 0, 255)), as EDM rounds."""
   return jnp.clip(127.5 * image + 128, 0, 255).astype(jnp.uint8)
 
 
-def from_uint8(image: Array) -> Array:
+def from_uint8(image: Any) -> Array:
   """0..255 -> [-1, 1]."""
   return image.astype(jnp.float32) / 127.5 - 1
 

@@ -66,7 +66,7 @@ def in_memory(source: ImageSource) -> ImageSource:
   if len(source) * sum(array.nbytes for array in one) > MEMORY_LIMIT:
     return source
   batch = source.read(range(len(source)))
-  return ImagesInMemory(source.spec, source.class_names, batch)
+  return ImagesInMemory(source.spec, tuple(source.class_names), batch)
 
 
 def fit(
@@ -129,11 +129,11 @@ def adm_crop(image: Image.Image, resolution: int) -> Image.Image:
     A square of side `resolution`.
   """
   while min(image.size) >= 2 * resolution:
-    half = tuple(side // 2 for side in image.size)
-    image = image.resize(half, Image.Resampling.BOX)
+    width, height = image.size
+    image = image.resize((width // 2, height // 2), Image.Resampling.BOX)
   scale = resolution / min(image.size)
-  size = tuple(round(side * scale) for side in image.size)
-  image = image.resize(size, Image.Resampling.BICUBIC)
+  width, height = (round(side * scale) for side in image.size)
+  image = image.resize((width, height), Image.Resampling.BICUBIC)
   left, top = ((side - resolution) // 2 for side in image.size)
   return image.crop((left, top, left + resolution, top + resolution))
 

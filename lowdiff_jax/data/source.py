@@ -4,8 +4,8 @@ from pathlib import Path
 
 from lowdiff_jax.data.datasets.folder import open_folder
 from lowdiff_jax.data.datasets.tfds_set import open_tfds
-from lowdiff_jax.data.images import Images, ImagesInMemory, in_memory
-from lowdiff_jax.types import UserError
+from lowdiff_jax.data.images import in_memory
+from lowdiff_jax.types import ImageSource, UserError
 
 
 def open_splits(
@@ -15,7 +15,7 @@ def open_splits(
   crop: str = "none",
   data_dir: str = "",
   hold_out: float = 0.1,
-) -> tuple[Images | ImagesInMemory, Images | ImagesInMemory]:
+) -> tuple[ImageSource, ImageSource]:
   """Opens the training images and the held-out ones.
 
   A TFDS set gives its splits "train" and "test" (or "validation"); where there
@@ -44,4 +44,5 @@ def open_splits(
     splits = open_folder(Path(place).expanduser(), resolution, crop, hold_out)
   else:
     raise UserError(f"{name!r}: expected tfds:<name> or folder:<path>")
-  return tuple(in_memory(images) for images in splits)
+  train, test = splits
+  return in_memory(train), in_memory(test)

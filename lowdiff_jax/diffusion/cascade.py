@@ -10,7 +10,7 @@ import numpy as np
 from lowdiff_jax.diffusion import conditioning, noise, pyramid
 from lowdiff_jax.diffusion.guidance import Guidance
 from lowdiff_jax.diffusion.sampler import Sampler
-from lowdiff_jax.types import Array, Condition, Denoiser
+from lowdiff_jax.types import AnyArray, Array, Condition, Denoiser
 
 STARTS = ("noise", "handoff")
 # Above any resolution: no first visit has the key of a later one.
@@ -32,10 +32,10 @@ class Stage(NamedTuple):
   """
 
   resolution: int
-  sigmas: np.ndarray
+  sigmas: AnyArray
   sampler: Sampler
   start: str = "noise"
-  low_res_sigma: float = 0.0
+  low_res_sigma: float | Array = 0.0
   guidance: Guidance = Guidance()
 
   @property
@@ -46,7 +46,7 @@ class Stage(NamedTuple):
   @property
   def nfe(self) -> int:
     """Evaluations of the network on each image; a guided one is two."""
-    return self.guidance.nfe(self.sampler.levels(self.sigmas))
+    return self.guidance.nfe(self.sampler.levels(np.asarray(self.sigmas)))
 
   def program(self) -> Hashable:
     """All that its compiled program depends on besides the noise levels."""

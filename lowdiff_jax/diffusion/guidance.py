@@ -45,14 +45,16 @@ class Guidance:
     low, high = self.interval
 
     def guided(noisy: Array, sigma: Array, cond: Condition) -> Array:
+      if cond.label is None:
+        raise ValueError("guidance needs labels: condition.label is None")
+      unlabelled_cond = cond._replace(label=jnp.full_like(cond.label, NO_LABEL))
       inside = (low <= sigma) & (sigma <= high)
 
       def pair(noisy: Array, sigma: Array, cond: Condition) -> Array:
-        without = cond._replace(label=jnp.full_like(cond.label, NO_LABEL))
         twice = jax.tree.map(
           lambda a, b: jnp.concatenate([a, b]),
           (noisy, sigma, cond),
-          (noisy, sigma, without),
+          (noisy, sigma, unlabelled_cond),
         )
         labelled, unlabelled = jnp.split(denoise(*twice), 2)
         weight = jnp.where(inside, self.scale, 1.0)[:, None, None, None]

@@ -121,7 +121,8 @@ def cascade_loss(
     cosine loss, "cosine/<R>x<R>", if it is trained on.
   """
   images = pyramid.pyramid(image, len(stages))
-  total, metrics = 0.0, {}
+  total: Array = jnp.zeros(())
+  metrics: Metrics = {}
   for k, stage in enumerate(stages):
     keys = jax.random.split(jax.random.fold_in(key, stage.resolution), 4)
     clean = images[k][: stage.images]

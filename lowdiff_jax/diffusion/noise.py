@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lowdiff_jax.types import Array
+from lowdiff_jax.types import AnyArray, Array
 
 
 def karras_sigmas(
@@ -69,7 +69,7 @@ def lognormal_quantiles(count: int, p_mean: float, p_std: float) -> np.ndarray:
   return np.exp(p_mean + p_std * np.asarray(normal))
 
 
-def image_keys(seed: int, indices: Array) -> Array:
+def image_keys(seed: int | Array, indices: AnyArray) -> Array:
   """[B] keys that depend on (seed, index) alone, whatever the batch."""
   return jax.vmap(jax.random.fold_in, (None, 0))(
     jax.random.key(seed), jnp.asarray(indices)

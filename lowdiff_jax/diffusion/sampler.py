@@ -152,14 +152,14 @@ class Heun(Sampler):
     x = stir(x, num_steps - 1)
     clean = denoise(x, _level(sigmas_hat[-2], x), cond)
     if trajectory:
-      estimates = jnp.concatenate([estimates, clean[None]])
+      estimates = jnp.concatenate([jnp.asarray(estimates), clean[None]])
     return clean, estimates
 
   def levels(self, sigmas: np.ndarray) -> np.ndarray:
     """Two evaluations a step, and one in the last."""
-    sigmas = jnp.asarray(sigmas, jnp.float32)
-    raised = self._raised(sigmas, len(sigmas) - 1)
-    return np.concatenate([raised[:-1], sigmas[1:-1]])
+    levels = jnp.asarray(sigmas, jnp.float32)
+    raised = self._raised(levels, len(levels) - 1)
+    return np.concatenate([raised[:-1], levels[1:-1]])
 
   def _raised(self, sigmas: Array, num_steps: int) -> Array:
     churned = (self.churn_min <= sigmas) & (sigmas <= self.churn_max)

@@ -117,7 +117,7 @@ def propose(
     halvings = len(scales) - 1 - k
     p_mean = recipe.p_mean
     sigma_max = recipe.sigma_max / 2**halvings
-    if k:
+    if scale.residual is not None:
       if scale.residual < ROUNDING:
         raise UserError(
           "the images hold nothing at "

@@ -21,7 +21,7 @@ from lowdiff_jax.types import (
 
 # (params, seed, indices [B], labels [B], low_res [B,h,w,C] or None)
 # -> `cascade.Cascaded`, in the denoiser's units.
-Program = Callable[..., Any]
+Program = Any
 
 
 class Request(NamedTuple):

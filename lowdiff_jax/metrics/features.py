@@ -38,7 +38,7 @@ class Collected(NamedTuple):
     chunks: () -> their features, chunk by chunk, in order.
   """
 
-  count: int
+  count: int  # type: ignore[assignment]  # It hides tuple.count.
   chunks: Callable[[], Iterator[Chunk]]
 
   def column(self, name: str, most: int | None = None) -> np.ndarray:
@@ -121,18 +121,20 @@ def _extracted(
     return
   batches = pictures.read(starts[0])
   for start in starts:
-    begin, parts, labels, digest = time.monotonic(), [], [], hashlib.sha256()
+    begin, digest = time.monotonic(), hashlib.sha256()
+    parts: list[Mapping[str, np.ndarray]] = []
+    labels: list[np.ndarray] = []
     count = min(starts.step, pictures.count - start)
     while sum(map(len, labels)) < count:
       batch = next(batches)
-      digest.update(np.ascontiguousarray(batch.image))
+      digest.update(np.ascontiguousarray(batch.image).tobytes())
       parts.append(extract(batch.image))
       labels.append(batch.label)
     yield {
       **{n: np.concatenate([part[n] for part in parts]) for n in parts[0]},
       "label": np.concatenate(labels),
       "sha256": np.frombuffer(digest.digest(), np.uint8),
-      "seconds": np.float64(time.monotonic() - begin),
+      "seconds": np.asarray(time.monotonic() - begin),
     }
 
 
@@ -149,7 +151,8 @@ def _claim(folder: Path, settings: Any) -> None:
 
 def _save(path: Path, chunk: Chunk) -> None:
   with files.replacing(path) as partial, partial.open("wb") as file:
-    np.savez(file, **chunk)
+    arrays: Any = chunk
+    np.savez(file, **arrays)
 
 
 def _opened(paths: Sequence[Path]) -> Iterator[Chunk]:

@@ -27,7 +27,7 @@ def statistics(parts: Iterable[np.ndarray]) -> Gaussian:
   Raises:
     UserError: fewer than two features have no covariance.
   """
-  count, total, products = 0, 0.0, 0.0
+  count, total, products = 0, np.zeros(()), np.zeros(())
   for part in parts:
     part = part.astype(np.float64)
     count += len(part)

@@ -8,6 +8,7 @@ when weights are loaded, see `inception_weights.py`.
 """
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -189,7 +190,7 @@ def _conv(
 ) -> Array:
   """relu(w * x + b), batch normalisation being in w and b."""
   # GPUs and TPUs would by themselves compute with 10 or 7 bits of mantissa.
-  exact = {"precision": "highest", "name": name}
+  exact: dict[str, Any] = {"precision": "highest", "name": name}
   if kernel == 1:
     return jax.nn.relu(nn.Dense(features, **exact)(x))
   height, width = (kernel, kernel) if isinstance(kernel, int) else kernel

@@ -111,7 +111,8 @@ def load_inception(path: Path, side: int = SIDE) -> Inception:
       f"{PUBLISHED} is {PUBLISHED_SHA256}; get it from where the README says"
     )
   state = state_dict.read_state(path)
-  pool, outputs = "pool2048", ("spatial", "pool2048", "logits_unbiased")
+  pool = "pool2048"
+  outputs: tuple[str, ...] = ("spatial", "pool2048", "logits_unbiased")
   if not any(name.startswith(("fc.", "Mixed_7")) for name in state):
     pool, outputs = "pool768", ("spatial", "pool768")
   if side != SIDE:
@@ -185,7 +186,7 @@ def _renamed(name: str) -> str:
     return _STEM[name]
   match = re.fullmatch(r"mixed_?(\d*)_((?:conv|tower).*)", name)
   number = int(match[1] or 0) if match else len(_MIXED)
-  if number < len(_MIXED):
+  if match and number < len(_MIXED):
     block, branches = _MIXED[number]
     if match[2] in branches:
       return f"{block}.{branches[match[2]]}"

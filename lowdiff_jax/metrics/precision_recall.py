@@ -58,20 +58,19 @@ def precision_recall(
   )
 
 
-def _radii(features: np.ndarray, neighbours: int) -> np.ndarray:
+def _radii(features: Array, neighbours: int) -> np.ndarray:
   """Squared distances [N] to the k-th neighbours."""
   distances = (_distances(rows, features) for rows in _blocks(features))
   # The nearest of all is the feature itself. XLA would sort all distances; a
   # view would keep them.
   kth = [
-    np.partition(block, neighbours)[:, neighbours].copy() for block in distances
+    np.partition(np.asarray(block), neighbours)[:, neighbours].copy()
+    for block in distances
   ]
   return np.concatenate(kth)[: len(features)]
 
 
-def _share_inside(
-  features: np.ndarray, centers: np.ndarray, radii: np.ndarray
-) -> float:
+def _share_inside(features: Array, centers: Array, radii: np.ndarray) -> float:
   """Of the features, which share is in a ball."""
   # Each is waited for: JAX would have all distances in memory at a time.
   inside = [
@@ -80,7 +79,7 @@ def _share_inside(
   return float(np.concatenate(inside)[: len(features)].mean())
 
 
-def _blocks(features: np.ndarray) -> Iterator[np.ndarray]:
+def _blocks(features: Array) -> Iterator[Array]:
   """Rows of one number, so that a function compiles once."""
   rows = min(_ROWS, len(features))
   for start in range(0, len(features), rows):
@@ -89,7 +88,7 @@ def _blocks(features: np.ndarray) -> Iterator[np.ndarray]:
 
 
 @jax.jit
-def _inside(rows: Array, centers: Array, radii: Array) -> Array:
+def _inside(rows: Array, centers: Array, radii: np.ndarray) -> Array:
   return (_distances(rows, centers) <= radii).any(1)
 
 

@@ -91,14 +91,14 @@ def make_reference(
     "held_out": figures(reference, others),
   }
   with files.replacing(path) as partial, partial.open("wb") as file:
-    np.savez(
-      file,
-      mu=reference.pool.mean,
-      sigma=reference.pool.covariance,
+    arrays: dict[str, Any] = {
+      "mu": reference.pool.mean,
+      "sigma": reference.pool.covariance,
       **_arrays(reference.spatial),
-      features=reference.features,
-      meta=json.dumps(meta, indent=1),
-    )
+      "features": reference.features,
+      "meta": json.dumps(meta, indent=1),
+    }
+    np.savez(file, **arrays)
   shutil.rmtree(folder)
 
 

@@ -145,6 +145,8 @@ class LightningDiT(nn.Module):
     """silu(time + class + stage), [B,1,hidden_size], that all blocks see."""
     emb = dit_blocks.TimeEmbedding(self.hidden_size, name="t_embedder")(c_noise)
     if self.num_classes:
+      if label is None:
+        raise ValueError("a network with classes needs labels")
       row = jnp.where(label == NO_LABEL, self.num_classes, label)
       table = nn.Embed(
         self.num_classes + 1,

@@ -121,9 +121,10 @@ def cudnn_attends(capability: str | None, dtype: Any, size: int) -> bool:
   Returns:
     True for 16 bits on Ampere up to 128 channels, on Hopper up to 256.
   """
-  if not re.fullmatch(r"\d+\.\d+", capability or ""):
+  version = re.fullmatch(r"(\d+)\.\d+", capability or "")
+  if version is None:
     return False
-  major = int(capability.split(".")[0])
+  major = int(version[1])
   largest = 0 if major < 8 else 128 if major < 9 else 256
   return jnp.dtype(dtype).itemsize == 2 and size <= largest and size % 8 == 0
 

@@ -1,12 +1,14 @@
 """Where a token is: tables that are computed, never trained."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 
 from lowdiff_jax.types import Array
 
 
-def phases(position: Array, count: int) -> Array:
+def phases(position: Any, count: int) -> Any:
   """position * 10000^(-i/count) for i < count: [...] -> [..., count]."""
   return position[..., None] * 10000.0 ** (-np.arange(count) / count)
 
@@ -44,15 +46,15 @@ def rotary_table(
   Returns:
     Two [side^2, 1, features / 2] float32, the axis of length 1 for the heads.
   """
-  angles = [phases(p, features // 4) for p in _grid(positions)]
-  angles = np.concatenate(angles, axis=1)[:, None]
+  axes = [phases(p, features // 4) for p in _grid(positions)]
+  angles = np.concatenate(axes, axis=1)[:, None]
   return np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
 
 
 def _grid(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   """The row and the column of each token, row by row."""
   grid = np.meshgrid(positions, positions, indexing="ij")
-  return [axis.ravel() for axis in grid]
+  return grid[0].ravel(), grid[1].ravel()
 
 
 def rotate(x: Array, cos: Array, sin: Array) -> Array:

@@ -154,7 +154,7 @@ class UNet(nn.Module):
   def _residual(self, aux: Array, level: int, features: int) -> Array:
     """The filtered input of NCSN++: convolved, then halved."""
     margin = 1 + (len(self.taps) - 1) // 2
-    kwargs = {"padding": [(margin, margin)] * 2}
+    kwargs: dict[str, Any] = {"padding": [(margin, margin)] * 2}
     name = f"enc_{self._side(level)}_aux_residual"
     if level == 1:
       conv = self._input_conv(features, name, **kwargs)

@@ -9,7 +9,7 @@ from flax import linen as nn
 
 from lowdiff_jax.diffusion import pyramid
 from lowdiff_jax.models import layers
-from lowdiff_jax.types import Array, Condition, Preconditioning
+from lowdiff_jax.types import Array, Condition, Denoiser, Preconditioning
 
 # What a stage with a condition denoises.
 TARGETS = ("image", "residual")
@@ -60,7 +60,7 @@ class UnifiedDenoiser(nn.Module):
     pre = jax.tree.map(lambda c: c[:, None, None, None], pre)._replace(
       c_noise=pre.c_noise
     )
-    origin = 0.0
+    origin: Array = jnp.zeros(())
     if resolution in self.residual and cond.low_res is not None:
       origin = pyramid.upsample(cond.low_res)
     noisy = noisy - origin
@@ -104,6 +104,8 @@ class UnifiedDenoiser(nn.Module):
     if cond.low_res is None:
       shape = (noisy.shape[0], features)
       return jnp.zeros_like(noisy), jnp.broadcast_to(embedding, shape)
+    if cond.low_res_sigma is None:
+      raise ValueError("a condition needs its noise level, low_res_sigma")
     # The logarithm needs a floor, below any noise that one would add.
     level = jnp.maximum(cond.low_res_sigma, 1e-3)
     pre = self.precondition(level, resolution // 2)
@@ -150,10 +152,10 @@ def bind(
   denoiser: UnifiedDenoiser,
   params: dict[str, Any],
   dropout_key: Array | None = None,
-) -> Callable[[Array, Array, Condition], Array]:
+) -> Denoiser:
   """The denoiser as a plain function; with `dropout_key` in training mode."""
 
-  def denoise(noisy: Array, sigma: Array, cond: Condition) -> Array:
+  def denoise(noisy: Array, sigma: Array, cond: Condition) -> Any:
     if dropout_key is None:
       return denoiser.apply({"params": params}, noisy, sigma, cond)
     # Stages differ in resolution; so do their masks.

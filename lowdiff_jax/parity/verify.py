@@ -63,7 +63,7 @@ def edm_unet(config: Mapping[str, Any]) -> unet.UNet:
 def _edm(
   config: Mapping[str, Any],
   state: Mapping[str, np.ndarray],
-  inputs: Mapping[str, np.ndarray],
+  inputs: Mapping[str, Any],
 ) -> Outputs:
   """Output name -> what our U-Net makes of the inputs."""
   backbone = edm_unet(config)
@@ -86,7 +86,7 @@ def _edm(
   x, noisy, sigma = (inputs[name] for name in ("x", "noisy", "sigma"))
   denoise = unified.bind(denoiser, params)
 
-  def raw() -> Array:
+  def raw() -> Any:
     c_noise = jnp.log(sigma) / 4
     variables = {"params": params["backbone"]}
     return backbone.apply(variables, x, c_noise, label, augment=augment)

@@ -73,7 +73,7 @@ def outputs(
     for name in ("y", "label")
   )
 
-  def velocity() -> Array:
+  def velocity() -> Any:
     variables = {"params": params["backbone"]}
     return backbone.apply(variables, inputs["x"], inputs["t"], y)
 

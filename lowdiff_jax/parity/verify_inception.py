@@ -1,5 +1,6 @@
 """Parity of the FID Inception; see `verify.py`."""
 
+import functools
 import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -33,7 +34,7 @@ def outputs(
   params = exactly(module, inception_params(state))
   # At once, and as arguments: XLA would fold constants for minutes.
   found = jax.jit(module.apply)({"params": params}, inputs["images"])
-  return {name: lambda name=name: found[name] for name in names}
+  return {name: functools.partial(found.get, name) for name in names}
 
 
 def random_weight(prefix: str, name: str, shape: tuple[int, ...]) -> np.ndarray:

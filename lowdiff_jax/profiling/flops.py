@@ -53,22 +53,26 @@ def _count(jaxpr: core.Jaxpr) -> int:
     if name == "while":
       raise ValueError("the MACs of a while loop cannot be counted")
     if name == "conv_general_dilated":
-      kernel = eqn.invars[1].aval.shape
+      kernel = _shape(eqn.invars[1])
       outputs = kernel[eqn.params["dimension_numbers"].rhs_spec[0]]
-      size = math.prod(eqn.outvars[0].aval.shape)
+      size = math.prod(_shape(eqn.outvars[0]))
       total += size * math.prod(kernel) // outputs
     elif name == "dot_general":
       (contracted, _), _ = eqn.params["dimension_numbers"]
-      length = math.prod(eqn.invars[0].aval.shape[i] for i in contracted)
-      total += math.prod(eqn.outvars[0].aval.shape) * length
+      length = math.prod(_shape(eqn.invars[0])[i] for i in contracted)
+      total += math.prod(_shape(eqn.outvars[0])) * length
     elif name.startswith("dot_product_attention_fwd"):
       # cuDNN's fused kernel: q k^T and its product with v.
-      query, key = (v.aval.shape for v in eqn.invars[:2])
+      query, key = map(_shape, eqn.invars[:2])
       total += 2 * math.prod(query) * key[1]
     else:
       inner = sum(_count(j) for j in _inner(eqn.params.values()))
       total += inner * (eqn.params["length"] if name == "scan" else 1)
   return total
+
+
+def _shape(variable: Any) -> tuple[int, ...]:
+  return variable.aval.shape
 
 
 def _inner(values: Iterable[Any]) -> Iterator[core.Jaxpr]:

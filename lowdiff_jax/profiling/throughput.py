@@ -66,7 +66,7 @@ def benchmark(
     calls.append((candidate.generator.decode, program, args))
     cost = _cost(candidate)
     rows.append({"name": candidate.name, **cost, **compile_row})
-  seconds = [[] for _ in calls]
+  seconds: list[list[tuple[float, float]]] = [[] for _ in calls]
   for repeat in range(repeats + 1):
     for times, (decode, program, args) in zip(seconds, calls, strict=True):
       since = time.perf_counter()
@@ -123,7 +123,10 @@ def _compile(
 
 def _cost(candidate: Candidate) -> dict[str, Any]:
   """NFE and FLOPs at each resolution, whose stages are added up."""
-  nfe, evaluation, gflops, before = {}, {}, {}, 0
+  nfe: dict[str, int] = {}
+  evaluation: dict[str, int] = {}
+  gflops: dict[str, float] = {}
+  before = 0
   for stage in candidate.stages:
     side = stage.resolution
     name, count = f"{side}x{side}", stage.nfe
@@ -223,7 +226,9 @@ def time_decoding(
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
   """The rows as text for a terminal; each score, if any, is a column."""
-  scores = next((row["scores"] for row in rows if row["scores"]), {})
+  scores: dict[str, float] = next(
+    (row["scores"] for row in rows if row["scores"]), {}
+  )
   header = (
     f"{'':34}{'images/s':>10}{'cascade is':>12}{'NFE':>8}"
     f"{'GFLOP/image':>13}{'MFU %':>7}{'MiB':>7}{'compile s':>11}"

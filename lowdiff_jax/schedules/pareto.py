@@ -22,7 +22,7 @@ from matplotlib.transforms import Bbox
 
 from lowdiff_jax.types import UserError
 
-_COLOURS = colormaps["tab10"].colors
+_COLOURS = colormaps["tab10"](range(10))
 _MARKERS = "osD^"
 # Of more points than these, only those of the fronts are named.
 _NAMES = 20
@@ -165,7 +165,7 @@ def _write_labels(
   named: Sequence[Point],
 ) -> None:
   """Each of these names near its point, where no other name or point is."""
-  figure = axes.figure
+  figure = canvas.figure
   figure.draw_without_rendering()
   figure.set_layout_engine("none")  # What has been measured must stay.
   renderer = canvas.get_renderer()

@@ -129,10 +129,11 @@ def successive_halving(
     The reference and the best schedule by the last round, which may be the
     reference; and all trials.
   """
-  trials, survivors = [], []
+  trials: list[Trial] = []
+  survivors: list[Any] = []
   for r in range(rounds):
     count = max(MIN_CANDIDATES, candidates >> r)
-    found = []
+    found: list[Trial] = []
     for trial in _round(
       problem, survivors, found, count, max(2, images >> (rounds - 1 - r)), rng
     ):

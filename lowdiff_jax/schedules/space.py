@@ -109,6 +109,6 @@ def _value(
   }[field]
   if field == "low_res_sigma":
     most = limits.max_low_res_sigma[k]
-    scale = [value for value in scale if value <= most]
+    scale = tuple(value for value in scale if value <= most)
   near = int(np.argmin(np.abs(np.array(scale) - old)))
   return scale[int(np.clip(near + rng.choice([-1, 1]), 0, len(scale) - 1))]

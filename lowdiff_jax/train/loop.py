@@ -158,11 +158,11 @@ def _finite_means(
   pending: list[Metrics], last_step: int, checkpoints: Checkpoints
 ) -> Metrics:
   """Means of the metrics since the last log; raises if one is not finite."""
-  pending = jax.device_get(pending)
-  for i, metrics in enumerate(pending):
+  fetched: list[dict[str, np.ndarray]] = jax.device_get(pending)
+  for i, metrics in enumerate(fetched):
     # An infinite gradient spoils the parameters before the loss shows it.
     if not np.isfinite([metrics["loss"], metrics["grad_norm"]]).all():
-      step = last_step - len(pending) + i + 1
+      step = last_step - len(fetched) + i + 1
       good = checkpoints.latest_step()
       kept = "no checkpoint yet" if good is None else f"step {good} is kept"
       raise UserError(
@@ -170,6 +170,6 @@ def _finite_means(
         "learning_rate or clip_norm"
       )
   return {
-    name: np.mean([metrics[name] for metrics in pending])
-    for name in (pending[0] if pending else ())
+    name: float(np.mean([metrics[name] for metrics in fetched]))
+    for name in (fetched[0] if fetched else ())
   }

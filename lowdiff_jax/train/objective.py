@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from lowdiff_jax.data.augment import augment
 from lowdiff_jax.diffusion import loss
@@ -40,7 +41,7 @@ class Objective(NamedTuple):
       bind(self.denoiser, params, dropout_key),
       key,
       image,
-      batch.label,
+      jnp.asarray(batch.label),
       stages=self.stages,
       label_dropout=self.label_dropout,
       augment=distortion,
@@ -52,6 +53,6 @@ class Objective(NamedTuple):
       bind(self.denoiser, params),
       jax.random.key(0),
       self.normalise(batch.image),
-      batch.label,
+      jnp.asarray(batch.label),
       stages=self.stages,
     )

@@ -99,7 +99,12 @@ def read_archive(archive: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
   try:
     with tarfile.open(archive) as tar:
       files = {Path(member.name).name: member for member in tar}
-      data = [tar.extractfile(files[name]).read() for name in FILES[split]]
+      data = []
+      for name in FILES[split]:
+        member = tar.extractfile(files[name])
+        if member is None:
+          raise KeyError(f"file {name}")
+        data.append(member.read())
   except (OSError, EOFError, KeyError, tarfile.TarError) as error:
     reason = f"has no {error}" if isinstance(error, KeyError) else error
     raise UserError(f"{archive} cannot be read: {reason}") from error
@@ -112,6 +117,6 @@ def read_archive(archive: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
   records = np.frombuffer(b"".join(data), np.uint8).reshape(-1, RECORD)
   pixels = records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
   images = np.ascontiguousarray(pixels)
-  if hashlib.sha256(images).hexdigest() != SHA256[split]:
+  if hashlib.sha256(images.tobytes()).hexdigest() != SHA256[split]:
     raise UserError(f"{archive}: the {split} images are not those of CIFAR-10")
   return images, records[:, 0].astype(np.int32)

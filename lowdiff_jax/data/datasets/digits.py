@@ -42,7 +42,7 @@ class Digits(tfds.core.GeneratorBasedBuilder):
   ) -> Iterator[tuple[int, dict[str, Any]]]:
     return self._examples(test)
 
-  def _examples(self, test: bool) -> Iterator[dict[str, Any]]:
+  def _examples(self, test: bool) -> Iterator[tuple[int, dict[str, Any]]]:
     # It takes a second to import, and only preparing the set needs it.
     from sklearn import datasets
 

@@ -164,7 +164,7 @@ def _open_zip(place: Path) -> tuple[dict[str, Any], Callable[[str], bytes]]:
 
 def _by_number(place: Path, names: Iterable[str], count: int) -> list[str]:
   """The names of 00000.png, 00001.png ... in whatever subfolders."""
-  found = {}
+  found: dict[int, str] = {}
   for name in sorted(names):
     if match := re.fullmatch(r"(?:.*/)?(\d{5})\.png", name):
       first = found.setdefault(int(match[1]), name)

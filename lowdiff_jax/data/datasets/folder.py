@@ -47,7 +47,8 @@ def open_folder(
 
     return Images(spec, names, len(picks), decode)
 
-  return tuple(images(picks) for picks in hold_out(len(files), part))
+  train, test = hold_out(len(files), part)
+  return images(train), images(test)
 
 
 def read_small_images(

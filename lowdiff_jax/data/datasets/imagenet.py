@@ -54,15 +54,15 @@ def open_imagenet(
     def decode(i: int) -> tuple[np.ndarray, int]:
       name = f"{archive.path}: {archive.name(i)}"
       try:
-        with Image.open(io.BytesIO(archive.content(i))) as picture:
-          picture = picture.convert("RGB")  # One is PNG, some are CMYK.
+        with Image.open(io.BytesIO(archive.content(i))) as file:
+          image = file.convert("RGB")  # One is PNG, some are CMYK.
       except UNREADABLE as error:
         reason = str(error).split("\n")[0]
         raise UserError(
           f"{name} cannot be read ({reason}); fetch the tar again from {HOME}"
         ) from error
-      picture = fit(picture, resolution, crop, name, enlarge=True)
-      return np.asarray(picture), int(archive.entries["label"][i])
+      image = fit(image, resolution, crop, name, enlarge=True)
+      return np.asarray(image), int(archive.entries["label"][i])
 
     return Images(spec, synsets, len(archive.entries), decode)
 
@@ -85,7 +85,7 @@ def has_tars(manual: Path) -> bool:
   return all((manual / name).is_file() for name in (TRAIN, VALIDATION))
 
 
-def _lines(name: str) -> list[str]:
+def _lines(name: str) -> tuple[str, ...]:
   """Of a file that TFDS ships."""
   path = Path(tfds.core.tfds_path(f"datasets/{NAME}/{name}"))
   return tuple(path.read_text().split())

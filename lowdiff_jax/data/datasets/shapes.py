@@ -39,7 +39,9 @@ class Shapes(tfds.core.GeneratorBasedBuilder):
   ) -> Iterator[tuple[int, dict[str, Any]]]:
     return self._examples(first, end)
 
-  def _examples(self, first: int, end: int) -> Iterator[dict[str, Any]]:
+  def _examples(
+    self, first: int, end: int
+  ) -> Iterator[tuple[int, dict[str, Any]]]:
     for i in range(first, end):
       # As PIL image: TFDS would encode an array with TensorFlow.
       yield i, {"image": draw(i), "label": i % len(NAMES)}

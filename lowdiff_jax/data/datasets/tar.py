@@ -27,8 +27,14 @@ ENTRY = np.dtype(
 # Changes with what an index holds.
 INDEX_VERSION = 1
 # What a missing or damaged index may raise.
-DAMAGED = (OSError, ValueError, LookupError, EOFError, zlib.error)
-DAMAGED += (zipfile.BadZipFile,)
+DAMAGED = (
+  OSError,
+  ValueError,
+  LookupError,
+  EOFError,
+  zlib.error,
+  zipfile.BadZipFile,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +119,7 @@ def members(path: Path, start: int, stop: int) -> list[tuple[str, int, int]]:
     UserError: it is cut off, or a header is damaged (which `tarfile` takes for
       the end).
   """
-  found = []
+  found: list[tuple[str, int, int]] = []
   with open(path, "rb") as file:
     while True:
       header = os.pread(file.fileno(), BLOCK, start) if start < stop else b""

@@ -80,8 +80,8 @@ def open_tfds(
   def images(records: Any, picks: Sequence[int]) -> Images:
     def decode(i: int) -> tuple[np.ndarray, int]:
       record = records[picks[i]]
-      picture = Image.open(io.BytesIO(record["image"]))
-      picture = picture.convert("L" if channels == 1 else "RGB")
+      file = Image.open(io.BytesIO(record["image"]))
+      picture = file.convert("L" if channels == 1 else "RGB")
       where = f"tfds:{name}: image {picks[i]}"
       picture = fit(picture, resolution, crop, where, enlarge=is_imagenet)
       label = record["label"] if names else NO_LABEL
@@ -99,7 +99,8 @@ def open_tfds(
     if held_out in splits:
       test = builder.as_data_source(held_out, decoders=undecoded)
       return images(train, range(len(train))), images(test, range(len(test)))
-  return tuple(images(train, picks) for picks in hold_out(len(train), part))
+  picks, held_out_picks = hold_out(len(train), part)
+  return images(train, picks), images(train, held_out_picks)
 
 
 def data_folder(data_dir: str) -> Path:

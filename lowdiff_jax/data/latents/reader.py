@@ -158,17 +158,18 @@ class Latents:
   def __len__(self) -> int:
     return int(self.ends[-1])
 
-  def read(self, indices: Sequence[int]) -> Batch:
+  def read(self, indices: Sequence[int] | np.ndarray) -> Batch:
     """The latents and labels of `indices`; UserError if one is damaged."""
-    indices = np.asarray(indices)
-    shards = np.searchsorted(self.ends, indices, side="right")
-    records = np.empty(len(indices), self.record)
+    picks = np.asarray(indices)
+    shards = np.searchsorted(self.ends, picks, side="right")
+    records = np.empty(len(picks), self.record)
     for shard in np.unique(shards):
       (there,) = np.nonzero(shards == shard)
       begin = self.ends[shard - 1] if shard else 0
-      records[there] = self._read_shard(shard, indices[there] - begin)
+      records[there] = self._read_shard(shard, picks[there] - begin)
     *latents, label = (
-      np.ascontiguousarray(records[field]) for field in self.record.names[:-1]
+      np.ascontiguousarray(records[field])
+      for field in (self.record.names or ())[:-1]
     )
     return Batch(latents[0] if len(latents) == 1 else tuple(latents), label)
 

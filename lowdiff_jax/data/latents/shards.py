@@ -72,7 +72,7 @@ class Shard:
     """
     partial = self.path.with_name(f"{self.path.name}.partial")
     self.sidecar.unlink(missing_ok=True)
-    sums = 0
+    sums = np.zeros(())
     with self._or_error():
       writer = ArrayRecordWriter(str(partial), "group_size:1,uncompressed")
     for latents, labels in encoded:

@@ -18,12 +18,12 @@ from lowdiff_jax import files
 from lowdiff_jax.data import pipeline
 from lowdiff_jax.data.latents.reader import MANIFEST, SETTINGS, VERSION
 from lowdiff_jax.data.latents.shards import Shard, split_shards
-from lowdiff_jax.types import Array, ImageSource, UserError
+from lowdiff_jax.types import AnyArray, ImageSource, UserError
 
 # (images [B,R,R,C] uint8, indices [B] int32) -> latents [B,r,r,C] of each
 # resolution, lowest first. An index is the record's own among those of all
 # splits: what the noise of its posterior should be drawn from.
-Encode = Callable[[np.ndarray, np.ndarray], tuple[Array, ...]]
+Encode = Callable[[np.ndarray, np.ndarray], tuple[AnyArray, ...]]
 
 
 def write_latents(
@@ -208,16 +208,17 @@ def _write_manifest(
   folder: Path, settings: dict[str, Any], shards: Mapping[str, Sequence[Shard]]
 ) -> None:
   """Writes what the splits consist of, and the statistics of "train"."""
-  summaries = {
-    name: [shard.summary() for shard in split] for name, split in shards.items()
-  }
+  summaries: dict[str, list[dict[str, Any]]] = {}
   for name, split in shards.items():
-    for shard, summary in zip(split, summaries[name], strict=True):
+    summaries[name] = []
+    for shard in split:
+      summary = shard.summary()
       if summary is None:
         raise UserError(
           f"{shard.path} was not written by its process: all need the same "
-          "folder; run --mode=encode again"
+          "folder; encode again"
         )
+      summaries[name].append(summary)
   train = summaries["train"]
   resolution = train[0]["shapes"][-1][0]
   pixels = resolution**2 * sum(summary["count"] for summary in train)
@@ -226,10 +227,10 @@ def _write_manifest(
   kept = ("file", "count", "bytes", "sha256")
   splits = {
     name: {
-      "records": sum(summary["count"] for summary in split),
-      "shards": [{key: summary[key] for key in kept} for summary in split],
+      "records": sum(summary["count"] for summary in found),
+      "shards": [{key: summary[key] for key in kept} for summary in found],
     }
-    for name, split in summaries.items()
+    for name, found in summaries.items()
   }
   manifest = {
     **settings,

@@ -65,8 +65,14 @@ class Encoder(nn.Module):
     x = _conv(self.width, "layer_0", self.dtype)(x)
     for i in range(1, 14):
       if i in _HALVE:
-        resample = {"strides": 2, "padding": 1, "use_bias": False}
-        layer = _conv(self.width, f"layer_{i}", self.dtype, **resample)
+        resample: dict[str, Any] = {
+          "strides": 2,
+          "padding": 1,
+          "use_bias": False,
+        }
+        layer: nn.Module = _conv(
+          self.width, f"layer_{i}", self.dtype, **resample
+        )
       else:
         layer = Block(i > _HALVE[-1], self.dtype, name=f"layer_{i}")
       x = layer(x)

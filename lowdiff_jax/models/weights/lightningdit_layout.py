@@ -1,7 +1,7 @@
 """Published weights of LightningDiT: by their names into our stacked tree."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,7 +57,7 @@ def dit_params(
   return params
 
 
-def _row(stack: Mapping[str, np.ndarray], index: int, name: str) -> np.ndarray:
+def _row(stack: Mapping[int, np.ndarray], index: int, name: str) -> np.ndarray:
   """A block's array, which has to be there and like those of the others."""
   name = f"parameter blocks.{index}.{name}"
   if index not in stack:
@@ -88,11 +88,13 @@ def _place(
   params[leaf] = array
 
 
-def _check_tables(state: Mapping[str, np.ndarray], input_size: int) -> set[str]:
+def _check_tables(
+  state: Mapping[str, np.ndarray], input_size: int
+) -> Collection[str]:
   """The names of the tables of positions, none of which differs from ours."""
   positions = np.arange(input_size)
 
-  def rotary(features: int) -> np.ndarray:
+  def rotary(features: int) -> list[np.ndarray]:
     tables = position.rotary_table(positions, features)
     return [np.repeat(table[:, 0], 2, axis=1) for table in tables]
 

@@ -9,7 +9,7 @@ import collections
 import io
 import pickle
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -163,7 +163,7 @@ def read_pickle(path: Path) -> dict[str, np.ndarray]:
     raise UserError(f"{path} is not loaded: {reason}") from error
 
 
-def _named(record: Any, prefix: str) -> dict[str, np.ndarray]:
+def _named(record: Any, prefix: str) -> Iterator[tuple[str, np.ndarray]]:
   for kind in ("_parameters", "_buffers"):
     for name, array in record.state[kind].items():
       if array is not None:
