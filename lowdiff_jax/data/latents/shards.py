@@ -86,7 +86,7 @@ class Shard:
           record["crc"] = crc(record.tobytes())
           writer.write(record.tobytes())
       top = latents[-1].astype(np.float64)
-      sums += np.stack([top.sum((0, 1, 2)), np.square(top).sum((0, 1, 2))])
+      sums = sums + np.stack([top.sum((0, 1, 2)), np.square(top).sum((0, 1, 2))])
     with self._or_error():
       writer.close()
     summary = {
