@@ -108,8 +108,7 @@ def cascade_loss(
   Args:
     denoise: the unified denoiser in training mode.
     key: a fresh key for each step.
-    image: [B,H,W,C] at the last stage's resolution, or the images of each
-      resolution; see `pyramid.pyramid`.
+    image: [B,H,W,C], or the images of each resolution (`pyramid.pyramid`).
     label: [B] or None.
     stages: the lowest resolution first; stage k > 0 is conditioned on the
       image one resolution lower.

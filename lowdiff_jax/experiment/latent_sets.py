@@ -13,7 +13,7 @@ from lowdiff_jax.data import codec, source
 from lowdiff_jax.data.datasets.tfds_set import data_folder
 from lowdiff_jax.data.latents import reader
 from lowdiff_jax.data.latents.info import LatentInfo
-from lowdiff_jax.data.latents.writer import write_latents
+from lowdiff_jax.data.latents.writer import Processes, write_latents
 from lowdiff_jax.experiment.codecs import (
   load_autoencoder,
   make_autoencoder,
@@ -99,9 +99,11 @@ def encode(config: ConfigDict) -> Path:
     flip=section.flip,
     shard_images=section.shard_images,
     batch_size=distributed.whole_batch(config.autoencoder.batch_size, mesh),
-    process_index=jax.process_index(),
-    process_count=jax.process_count(),
-    barrier=functools.partial(distributed.barrier, "latents"),
+    processes=Processes(
+      jax.process_index(),
+      jax.process_count(),
+      functools.partial(distributed.barrier, "latents"),
+    ),
   )
   return folder
 

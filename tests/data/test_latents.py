@@ -14,7 +14,7 @@ from array_record.python.array_record_module import (
 
 from lowdiff_jax.data import images, pipeline
 from lowdiff_jax.data.latents.reader import Latents, open_latents
-from lowdiff_jax.data.latents.writer import write_latents
+from lowdiff_jax.data.latents.writer import Processes, write_latents
 from lowdiff_jax.types import UserError
 from tests.data.latent_writer import SETTINGS, SPLITS, encode
 
@@ -164,19 +164,14 @@ def test_killed_between_a_shard_and_its_sidecar(written, tmp_path, capsys):
 def test_processes_share_the_shards(written, tmp_path):
   waits = []
   for index in (1, 0):
-    write(
-      tmp_path,
-      process_index=index,
-      process_count=2,
-      barrier=lambda: waits.append(0),
-    )
+    write(tmp_path, processes=Processes(index, 2, lambda: waits.append(0)))
   assert len(waits) == 4
   assert contents(tmp_path) == contents(written)
 
 
 def test_a_process_that_wrote_elsewhere(tmp_path):
   with pytest.raises(UserError, match=r"train-00001-.* not written by its pro"):
-    write(tmp_path, process_count=2)
+    write(tmp_path, processes=Processes(count=2))
 
 
 def damage(folder):

@@ -86,7 +86,8 @@ class Shard:
           record["crc"] = crc(record.tobytes())
           writer.write(record.tobytes())
       top = latents[-1].astype(np.float64)
-      sums = sums + np.stack([top.sum((0, 1, 2)), np.square(top).sum((0, 1, 2))])
+      parts = (top, np.square(top))
+      sums = sums + np.stack([part.sum((0, 1, 2)) for part in parts])
     with self._or_error():
       writer.close()
     summary = {

@@ -10,7 +10,7 @@ import reprlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,6 +26,23 @@ from lowdiff_jax.types import AnyArray, ImageSource, UserError
 Encode = Callable[[np.ndarray, np.ndarray], tuple[AnyArray, ...]]
 
 
+class Processes(NamedTuple):
+  """The processes that write a set together.
+
+  Attributes:
+    index: of this one.
+    count: of all.
+    barrier: waits for all of them.
+  """
+
+  index: int = 0  # type: ignore[assignment]  # It hides tuple.index.
+  count: int = 1  # type: ignore[assignment]  # It hides tuple.count.
+  barrier: Callable[[], None] = lambda: None
+
+
+ALONE = Processes()
+
+
 def write_latents(
   splits: Mapping[str, ImageSource],
   encode: Encode,
@@ -35,9 +52,7 @@ def write_latents(
   flip: bool,
   shard_images: int,
   batch_size: int,
-  process_index: int = 0,
-  process_count: int = 1,
-  barrier: Callable[[], None] = lambda: None,
+  processes: Processes = ALONE,
 ) -> None:
   """Encodes all images that are not yet, and writes the manifest.
 
@@ -49,21 +64,19 @@ def write_latents(
     flip: also encode the mirror image of each training image.
     shard_images: images whose latents are in one file.
     batch_size: images, and mirror images, to encode at a time.
-    process_index: which shards to write.
-    process_count: how many processes share the shards.
-    barrier: waits for all processes.
+    processes: that share the shards; one by default.
 
   Raises:
     UserError: the folder was made otherwise, cannot be written, or lacks what
       another process should have written; or a latent is not finite.
   """
   settings = _settings(splits, provenance, flip, shard_images)
-  _claim(folder, settings, process_index)
+  _claim(folder, settings, processes.index)
   shards, first = {}, 0
   for name, source in splits.items():
     copies = 2 if flip and name == "train" else 1
     shards[name] = split_shards(folder, name, len(source), shard_images, copies)
-    mine = shards[name][process_index::process_count]
+    mine = shards[name][processes.index :: processes.count]
     todo = [shard for shard in mine if not shard.is_whole()]
     if todo:  # Until they are written, the set is not whole.
       (folder / MANIFEST).unlink(missing_ok=True)
@@ -71,10 +84,10 @@ def write_latents(
     batches = _read_ahead(source, todo, first, copies, batch_size)
     _write_shards(todo, batches, encode, batch_size)
     first += copies * len(source)
-  barrier()
-  if process_index == 0:
+  processes.barrier()
+  if processes.index == 0:
     _write_manifest(folder, settings, shards)
-  barrier()
+  processes.barrier()
 
 
 def _settings(
