@@ -84,7 +84,7 @@ class Model:
       Images [count,R,R,C] uint8, with `.stages` and `.labels`.
 
     Raises:
-      ValueError: a class or a count that there is not.
+      ValueError: `label` is no class of the model, or `count` is below 1.
     """
     if count < 1:
       raise ValueError(f"count={count}: expected at least 1")

@@ -19,7 +19,7 @@ from tests.test_resume import wait_for
 
 @pytest.fixture(scope="module")
 def inception(tmp_path_factory):
-  """Flags for random weights and a few real pictures to compare with."""
+  """Flags for random weights and a few real images to compare with."""
   root = tmp_path_factory.mktemp("inception")
   return (
     "--mode=evaluate",

@@ -1,13 +1,13 @@
-"""Our scores against torch-fidelity's: of the same pictures, in one run.
+"""Our scores against torch-fidelity's: of the same images, in one run.
 
   python -m launch.compare.fid --torch-python PYTHON --weights FILE \\
-    --pictures a.npz --reference b.npz
+    --images a.npz --reference b.npz
 
 PYTHON is an interpreter with torch-fidelity; FILE holds weights of the FID
-Inception; the pictures are arrays "arr_0" [N,H,W,3] uint8. Both sides compute
-the features of all pictures, which are kept in --folder (the next run goes on),
+Inception; the images are arrays "arr_0" [N,H,W,3] uint8. Both sides compute
+the features of all images, which are kept in --folder (the next run goes on),
 and score them (precision and recall against 10,000 of the reference at most);
-then they take turns at batches of 32x32 pictures. Printed are the scores, and
+then they take turns at batches of 32x32 images. Printed are the scores, and
 images/s as medians of --repeats turns after one that is not counted. Exit
 status 1 if the Frechet distances differ by 0.1 % or more.
 """

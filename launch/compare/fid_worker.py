@@ -67,7 +67,7 @@ class Worker:
     return [x.cpu().numpy() for x in found]
 
   def extract(self, name: str) -> None:
-    """Features of a set of pictures, those that are not there yet."""
+    """Features of a set of images, those that are not there yet."""
     path = next(path for path in self.args.sets if path.stem == name)
     folder, size = self.args.folder / f"theirs-{name}", self.args.batch_size
     folder.mkdir(exist_ok=True)

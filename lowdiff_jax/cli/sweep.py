@@ -75,8 +75,9 @@ def run(config: ConfigDict, workdir: Path) -> None:
 def grid(config: ConfigDict) -> Iterator[Schedule]:
   """All combinations of `config.sweep`: sampler, steps, start and guidance.
 
-  A stage that starts from noise does so at the baseline's sigma_max, halved
-  with each halving of the resolution; one that starts by a handoff, at its own.
+  With start "noise", each stage after the first starts at the baseline's
+  sigma_max, halved with each halving of the resolution; with "handoff", it
+  starts by a handoff at its own sigma_max.
   """
   section, base = config.sweep, read_schedule(config)
   if config.cascade:
@@ -103,4 +104,6 @@ def _stage(
     halvings = len(config.stages) - 1 - k
     sigma_max = config.baseline.sigma_max / 2**halvings
     changed.update({"start": "noise", "sigma_max": sigma_max})
+  elif k:
+    changed["start"] = start
   return space.frozen({**dict(stage), **changed})

@@ -26,7 +26,7 @@ def from_uint8(image: Any) -> Array:
 
 
 def pixels(channels: int) -> Codec:
-  """The denoiser works on pictures of that many channels."""
+  """The denoiser works on images of that many channels."""
   return Codec(from_uint8, from_uint8, to_uint8, 1, channels)
 
 
@@ -39,13 +39,13 @@ def latents(
   batch_size: int,
   mesh: Mesh,
 ) -> Codec:
-  """The denoiser works on (z - mean) / std, z being a picture's latent.
+  """The denoiser works on (z - mean) / std, z being a image's latent.
 
   Args:
     load: () -> (autoencoder, its parameters); called when they are needed.
     mean, std: [C] of each channel of the latents.
-    factor: side of a picture over that of its latent.
-    batch_size: pictures that are encoded or decoded at a time.
+    factor: side of a image over that of its latent.
+    batch_size: images that are encoded or decoded at a time.
     mesh: they are split over all its devices.
 
   Returns:
@@ -109,12 +109,12 @@ def make_encoder(
     params: its parameters.
     posterior: "sample": a draw of it, or "mode".
     seed: of the draws; the one of record i depends on (seed, i) alone.
-    resolutions: 1 for the picture's latent; more for those of the picture
+    resolutions: 1 for the image's latent; more for those of the image
       reduced by 2, 4, ... too.
     mesh: a batch is split over all its devices.
 
   Returns:
-    (pictures [B,R,R,3] uint8, records [B]) -> latents, the lowest resolution
+    (images [B,R,R,3] uint8, records [B]) -> latents, the lowest resolution
     first, each [B,r,r,C] float32.
   """
   over_devices = NamedSharding(mesh, P(("data", "fsdp")))

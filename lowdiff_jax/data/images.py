@@ -1,4 +1,4 @@
-"""A split of images as random access, and how a picture is made to fit.
+"""A split of images as random access, and how a image is made to fit.
 
 An image must be a square of at least the model's resolution; a larger one is
 shrunk by averaging areas. With crop="center" its middle square is taken first.
@@ -21,7 +21,7 @@ MEMORY_LIMIT = 2 << 30
 
 @dataclasses.dataclass(frozen=True)
 class Images:
-  """One split, decoded when it is read; an `types.ImageSource`.
+  """One split, decoded when it is read; a `types.ImageSource`.
 
   Attributes:
     spec: resolution, channels and number of classes.
@@ -46,7 +46,7 @@ class Images:
 
 @dataclasses.dataclass(frozen=True)
 class ImagesInMemory:
-  """One split of images or latents as arrays; an `types.ImageSource`."""
+  """One split of images or latents as arrays; a `types.ImageSource`."""
 
   spec: ImageSpec
   class_names: tuple[str, ...]
@@ -80,7 +80,7 @@ def fit(
   """The image as a square of side `resolution`.
 
   Args:
-    image: a picture.
+    image: a image.
     resolution: the side.
     crop: one of `CROPS`.
     name: of the image, for the error.
@@ -116,13 +116,13 @@ def fit(
 
 
 def adm_crop(image: Image.Image, resolution: int) -> Image.Image:
-  """The middle of a picture as ADM (arXiv 2105.05233) prepares ImageNet.
+  """The middle of a image as ADM (arXiv 2105.05233) prepares ImageNet.
 
   It is halved by area averages while its shorter side is at least twice the
   resolution, brought to that side by a bicubic filter, and cropped.
 
   Args:
-    image: a picture; one that is smaller is enlarged.
+    image: a image; one that is smaller is enlarged.
     resolution: the side.
 
   Returns:

@@ -54,12 +54,12 @@ def in_order(
   """Chosen images of a source, one after the other, decoded in threads.
 
   Args:
-    source: of pictures.
+    source: of images.
     picks: [N] which ones.
     batch_size: in which to return them.
 
   Returns:
-    The pictures.
+    The images.
   """
 
   def load(first: int) -> Batch:

@@ -1,4 +1,4 @@
-"""Finished pictures of whatever model: a folder of them, or an array."""
+"""Finished images of whatever model: a folder of them, or an array."""
 
 import hashlib
 import zipfile
@@ -12,12 +12,12 @@ from PIL import Image
 from lowdiff_jax.data.datasets.folder import EXTENSIONS
 from lowdiff_jax.types import NO_LABEL, Batch, ImageSet, UserError
 
-# What the array of pictures is called: by numpy, which ADM leaves it to.
+# What the array of images is called: by numpy, which ADM leaves it to.
 NAMES = ("arr_0", "images")
 
 
 class Stored(NamedTuple):
-  """ImageSet of files, and what tells whether these have changed."""
+  """Images of files, and what tells whether these have changed."""
 
   images: ImageSet
   id: str
@@ -26,19 +26,19 @@ class Stored(NamedTuple):
 def open_stored(
   path: Path, batch_size: int, shape: tuple[int, int, int] | None
 ) -> Stored:
-  """ImageSet in the order of their names, or of the array.
+  """Images in the order of their names, or of the array.
 
   Args:
     path: of a folder of PNG, JPEG, WebP or BMP files, at any depth; or of an
       .npz with an array "arr_0" or "images" [N,H,W,C] uint8.
     batch_size: in which to return them; no more are in memory.
-    shape: [H,W,C] of a picture; None for any size, in colour.
+    shape: [H,W,C] of a image; None for any size, in colour.
 
   Returns:
-    The pictures.
+    The images.
 
   Raises:
-    UserError: there is nothing of that kind; and, where a picture is read, that
+    UserError: there is nothing of that kind; and, where a image is read, that
       it is damaged or of another size.
   """
   if path.is_dir():
@@ -105,7 +105,7 @@ def _decode(file: Path, channels: int) -> np.ndarray:
 def open_npz(
   path: Path, batch_size: int, shape: tuple[int, int, int] | None = None
 ) -> ImageSet:
-  """ImageSet of an .npz, read as far as they are needed; see `open_stored`."""
+  """Images of an .npz, read as far as they are needed; see `open_stored`."""
   _, (count, *size) = _header(path)
   _check(str(path), size, shape or size)
   return ImageSet(
@@ -114,7 +114,7 @@ def open_npz(
 
 
 def _header(path: Path) -> tuple[str, tuple[int, ...]]:
-  """The name and the shape of the array of pictures."""
+  """The name and the shape of the array of images."""
   try:
     with zipfile.ZipFile(path) as archive:
       names = [n for n in NAMES if f"{n}.npy" in archive.namelist()]

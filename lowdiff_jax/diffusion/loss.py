@@ -110,8 +110,7 @@ def cascade_loss(
     key: a fresh key for each step.
     image: [B,H,W,C], or the images of each resolution (`pyramid.pyramid`).
     label: [B] or None.
-    stages: the lowest resolution first; stage k > 0 is conditioned on the
-      image one resolution lower.
+    stages: lowest resolution first; each is conditioned on the one before.
     label_dropout: probability of training without the label, for guidance.
     augment: [B,D] how each image was distorted; None if it was not.
 

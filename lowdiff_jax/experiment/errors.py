@@ -1,4 +1,4 @@
-"""Errors of what lies below, with the field that they are of."""
+"""Puts the name of a config field before errors of lower layers."""
 
 import contextlib
 from collections.abc import Iterator

@@ -55,8 +55,8 @@ def make_evaluator(
     parts: its experiment, if it is built already.
 
   Returns:
-    The evaluator. The statistics of real pictures are computed if they are not
-    yet, which takes as long as scoring as many generated ones.
+    The evaluator. Statistics of the real images are computed first if they are
+    not stored yet, which takes as long as evaluating as many generated images.
 
   Raises:
     UserError: weights, reference or images are missing or wrong.

@@ -1,7 +1,8 @@
 """A run's identity: the config and the version of the code, in each checkpoint.
 
-Fields that define the model, its data and its training (`Field.trained`) are
-taken from there by every later mode, and a contradiction is an error.
+Later modes use the checkpoint's config unless --config is given. Either way, a
+field that defines the model, its data or its training (`Field.trained`) and
+differs from the checkpoint's is an error.
 """
 
 import hashlib

@@ -13,6 +13,7 @@ from lowdiff_jax.data import codec, source
 from lowdiff_jax.data.datasets.tfds_set import data_folder
 from lowdiff_jax.data.latents import reader
 from lowdiff_jax.data.latents.info import LatentInfo
+from lowdiff_jax.data.latents.shards import Layout
 from lowdiff_jax.data.latents.writer import Processes, write_latents
 from lowdiff_jax.experiment.codecs import (
   load_autoencoder,
@@ -96,8 +97,7 @@ def encode(config: ConfigDict) -> Path:
     encoder,
     folder,
     provenance=_provenance(config, loaded.sha256),
-    flip=section.flip,
-    shard_images=section.shard_images,
+    layout=Layout(section.flip, section.shard_images),
     batch_size=distributed.whole_batch(config.autoencoder.batch_size, mesh),
     processes=Processes(
       jax.process_index(),

@@ -89,11 +89,11 @@ def build_experiment(
   *,
   devices: Sequence[jax.Device] | None = None,
 ) -> Experiment:
-  """Builds everything but the data; its spec is in each checkpoint too.
+  """Builds everything except the data.
 
   Args:
     config: checked by `check.check`.
-    spec: of the images.
+    spec: of the images, from the data or from a checkpoint.
     latents: how they were encoded, if so.
     devices: all by default.
 

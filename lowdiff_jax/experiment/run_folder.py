@@ -49,8 +49,8 @@ def load(
   Args:
     config: the config; `sampling.checkpoint` says which.
     workdir: of the run.
-    experiment: of the config, if it is built already; the data need not be at
-      hand to build it, the checkpoint knows its spec.
+    experiment: already built from this config; None builds it from the spec in
+      the checkpoint, for which the data set is not needed.
 
   Returns:
     The model.

@@ -50,7 +50,7 @@ def limits(config: ConfigDict) -> Limits:
 
 
 def overrides(config: ConfigDict, schedule: Schedule) -> dict[str, Any]:
-  """The fields that make the config this schedule, by full names."""
+  """Overrides (full name -> value) that make `config` use this schedule."""
   names, fields = stage_names(config), {}
   if config.cascade:
     for name, stage in zip(names, schedule, strict=True):

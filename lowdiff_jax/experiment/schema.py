@@ -15,8 +15,8 @@ class Field(NamedTuple):
 
   Attributes:
     name: "section.field"; of a stage the field alone.
-    default: its value where a page says nothing; for a stage's field, or one
-      with a value for each stage, a function: `PerStage`.
+    default: value where a page sets none; a `PerStage` if it depends on the
+      stage or on how many there are.
     rule: what it may hold.
     doc: its documentation, a line.
     trained: whether it defines the model, its data or its training, so that it
@@ -120,7 +120,7 @@ class Schema:
     raise UserError(f"config.{name}: no such field; {hint}")
 
   def owner(self, name: str) -> str:
-    """With which choice a field exists, as messages say it; "" if always."""
+    """The choice that a field needs, for messages; "" unless it is just one."""
     found = self._lookup(name)
     if len(found) != 1 or not found[0][0].chooser:
       return ""

@@ -1,4 +1,4 @@
-"""ImageSet for people: PNGs, grids, strips of stages, denoising GIFs."""
+"""Image files: PNGs, grids, strips of stages, GIFs of the denoising."""
 
 from collections.abc import Sequence
 from pathlib import Path

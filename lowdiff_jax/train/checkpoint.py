@@ -119,7 +119,7 @@ class Checkpoints:
     return restored["state"]._replace(ema_params=restored["ema"])
 
   def restore_ema(self, target: Any, step: int | None = None) -> Any:
-    """The averaged parameters alone; see `restore`."""
+    """The EMA weights alone; see `restore`."""
     step = self._checked(step, target)
     args = ocp.args.Composite(ema=ocp.args.StandardRestore(target))
     return self._manager.restore(step, args=args)["ema"]

@@ -43,7 +43,7 @@ class MetricWriter:
       self._board.add_scalar(name, value, step)
 
   def write_image(self, step: int, name: str, image: np.ndarray) -> None:
-    """A picture [H,W,3] uint8 for TensorBoard."""
+    """A image [H,W,3] uint8 for TensorBoard."""
     self._board.add_image(name, image, step, dataformats="HWC")
 
   def close(self) -> None:

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from lowdiff_jax.data.images import ImagesInMemory
+from lowdiff_jax.data.latents.shards import Layout
 from lowdiff_jax.data.latents.writer import write_latents
 from lowdiff_jax.types import Batch, ImageSpec
 
 SETTINGS = {
   "provenance": {"autoencoder": {"sha256": "abc"}, "crop": "adm", "seed": 0},
-  "flip": True,
-  "shard_images": 4,
+  "layout": Layout(flip=True, shard_images=4),
   "batch_size": 3,
 }
 

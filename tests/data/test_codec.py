@@ -1,4 +1,4 @@
-"""Between what a source holds, what the denoiser sees, and pictures."""
+"""Between what a source holds, what the denoiser sees, and images."""
 
 import jax
 import jax.numpy as jnp
@@ -71,7 +71,7 @@ def encoder(params, **changes):
 
 
 def test_a_record_is_a_draw_of_its_own(params):
-  """By (seed, record) alone, of the picture's posterior."""
+  """By (seed, record) alone, of the image's posterior."""
   encode = encoder(params)
   (z,) = encode(PICTURES[:4], np.array([5, 6, 7, 7]))
   (again,) = encode(PICTURES[[1, 0, 3, 2]], np.array([6, 5, 7, 7]))

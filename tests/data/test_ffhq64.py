@@ -1,4 +1,4 @@
-"""The builder of FFHQ, on a few pictures of its format."""
+"""The builder of FFHQ, on a few images of its format."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ COUNT = 8  # Three chunks, the last not full.
 
 @pytest.fixture
 def manual(tmp_path, monkeypatch):
-  """The manual folder of a data set of eight pictures."""
+  """The manual folder of a data set of eight images."""
   monkeypatch.setattr(ffhq64.Ffhq64, "COUNT", COUNT)
   monkeypatch.setattr(ffhq64, "CHUNK", 3)
   folder = tmp_path / "downloads" / "manual"
@@ -31,7 +31,7 @@ def name(number):
 
 
 def write(path, side=128, seed=0):
-  """A picture; returns it as it should be found in the set."""
+  """A image; returns it as it should be found in the set."""
   path.parent.mkdir(parents=True, exist_ok=True)
   pixels = np.random.default_rng(seed).integers(0, 256, (32, 32, 3), np.uint8)
   picture = Image.fromarray(pixels).resize((side, side))
@@ -89,7 +89,7 @@ def test_folder_in_the_order_of_the_numbers(manual):
   assert list(builder.info.splits) == ["train"]
   ids = [record["id"] for record in builder.as_data_source("train")]
   assert ids == [f"{i:05d}".encode() for i in range(COUNT)]
-  # What was kept on the way is gone, and the pictures are not needed again.
+  # What was kept on the way is gone, and the images are not needed again.
   assert not (manual.parent / "ffhq64").exists()
   shutil.rmtree(manual)
   assert len(open_set(manual)[0]) == COUNT
@@ -110,7 +110,7 @@ def test_originals_are_preferred_to_thumbnails(manual, monkeypatch):
 
 
 def test_goes_on_where_it_was(manual):
-  """It stops at a bad picture; those before are not looked at again."""
+  """It stops at a bad image; those before are not looked at again."""
   expected = write_all(manual / "ffhq")
   whole = (manual / "ffhq" / name(7)).read_bytes()
   (manual / "ffhq" / name(7)).write_bytes(whole[:5000])

@@ -1,4 +1,4 @@
-"""ImageNet from tars of its structure with a few small pictures."""
+"""ImageNet from tars of its structure with a few small images."""
 
 import io
 import tarfile
@@ -20,7 +20,7 @@ VALIDATION_LABELS = [65, 970, 230]
 
 
 def picture(seed, size=(12, 10), mode="RGB", format="JPEG"):
-  """The bytes of a picture of random pixels."""
+  """The bytes of a image of random pixels."""
   pixels = np.random.default_rng(seed).integers(
     0, 256, (*size[::-1], 3), np.uint8
   )
@@ -39,7 +39,7 @@ def tar(files):
   return stream.getvalue()
 
 
-# A grey picture, one in CMYK, a PNG that is named a JPEG; not in order.
+# A grey image, one in CMYK, a PNG that is named a JPEG; not in order.
 TRAIN = {
   synset: {
     f"{synset}_20.JPEG": picture(10 * i, (30, 20)),
@@ -79,7 +79,7 @@ def open_set(manual, crop="adm"):
 
 
 def pixels(content):
-  """Of a picture that Pillow opens and ADM crops."""
+  """Of a image that Pillow opens and ADM crops."""
   image = Image.open(io.BytesIO(content)).convert("RGB")
   return np.asarray(images.adm_crop(image, 8))
 
@@ -106,7 +106,7 @@ def test_tars_give_the_pictures_that_are_in_them(manual):
 with tfds.core.registered.skip_registration():  # TFDS has one of this name.
 
   class Imagenet2012(tfds.core.GeneratorBasedBuilder):
-    """What TFDS makes of the tars, by its own names; two pictures a split."""
+    """What TFDS makes of the tars, by its own names; two images a split."""
 
     VERSION = tfds.core.Version("5.1.0")
 

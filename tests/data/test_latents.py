@@ -20,7 +20,10 @@ from tests.data.latent_writer import SETTINGS, SPLITS, encode
 
 
 def write(folder, encode=encode, splits=SPLITS, **changes):
-  write_latents(splits, encode, folder, **{**SETTINGS, **changes})
+  names = changes.keys() & {"flip", "shard_images"}
+  layout = SETTINGS["layout"]._replace(**{n: changes.pop(n) for n in names})
+  settings = {**SETTINGS, "layout": layout, **changes}
+  write_latents(splits, encode, folder, **settings)
   return folder
 
 

@@ -15,7 +15,7 @@ from lowdiff_jax.types import NO_LABEL, UserError
 
 
 def write(path, size=(8, 8), mode="RGB", seed=0, **kwargs):
-  """A picture of random pixels."""
+  """A image of random pixels."""
   path.parent.mkdir(parents=True, exist_ok=True)
   rng = np.random.default_rng(seed)
   pixels = rng.integers(0, 256, (size[1], size[0], 3), np.uint8)

@@ -1,4 +1,4 @@
-"""Finished pictures in folders and files."""
+"""Finished images in folders and files."""
 
 import io
 import zipfile

@@ -35,7 +35,7 @@ PLACES = ("images1024x1024", "ffhq", "thumbnails128x128")
 SIZES = ((1024, 1024), (128, 128))
 # Images that are kept in one file on the way.
 CHUNK = 1000
-# What a damaged picture or zip may raise.
+# What a damaged image or zip may raise.
 UNREADABLE = (
   *(OSError, EOFError, SyntaxError, ValueError, RuntimeError),
   *(zipfile.BadZipFile, zlib.error),
@@ -66,11 +66,11 @@ class Ffhq64(tfds.core.GeneratorBasedBuilder):
   def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
     downloads = Path(dl_manager.download_dir)
     self._kept = downloads / self.name
-    pictures = find_pictures(downloads / "manual", self.COUNT)
+    pictures = find_images(downloads / "manual", self.COUNT)
     return {"train": self._generate_examples(pictures)}
 
   def _generate_examples(
-    self, pictures: "ImageSet"
+    self, pictures: "Faces"
   ) -> Iterator[tuple[int, dict[str, Any]]]:
     folder = self._kept / pictures.place.name
     for start in range(0, self.COUNT, CHUNK):
@@ -86,7 +86,7 @@ class Ffhq64(tfds.core.GeneratorBasedBuilder):
 
 
 @dataclasses.dataclass(frozen=True)
-class ImageSet:
+class Faces:
   """FFHQ as it was fetched.
 
   Attributes:
@@ -102,7 +102,7 @@ class ImageSet:
   content: Callable[[str], bytes]
 
   def open(self, number: int) -> Image.Image:
-    """A picture in RGB; UserError if it cannot be read."""
+    """A image in RGB; UserError if it cannot be read."""
     name = self.names[number]
     try:
       with Image.open(io.BytesIO(self.content(name))) as picture:
@@ -115,8 +115,8 @@ class ImageSet:
       ) from error
 
 
-def find_pictures(manual: Path, count: int) -> ImageSet:
-  """The pictures 0 ... count - 1 in the manual folder.
+def find_images(manual: Path, count: int) -> Faces:
+  """The images 0 ... count - 1 in the manual folder.
 
   Args:
     manual: TFDS's manual folder.
@@ -136,7 +136,7 @@ def find_pictures(manual: Path, count: int) -> ImageSet:
     else:
       continue
     names = _by_number(place, stamps, count)
-    return ImageSet(place, names, [stamps[name] for name in names], content)
+    return Faces(place, names, [stamps[name] for name in names], content)
   raise UserError(
     f"tfds:ffhq64 has to be fetched by hand: get images1024x1024 from {HOME} "
     f"and put the folder, or a zip of it, into {manual}"
@@ -178,19 +178,19 @@ def _by_number(place: Path, names: Iterable[str], count: int) -> list[str]:
   return [found[i] for i in range(count)]
 
 
-def shrink(pictures: ImageSet, numbers: range, path: Path) -> np.ndarray:
-  """Some pictures in 64x64, which are kept.
+def shrink(pictures: Faces, numbers: range, path: Path) -> np.ndarray:
+  """Some images in 64x64, which are kept.
 
   Args:
     pictures: all of them.
     numbers: of those to shrink.
-    path: where they are kept; read if it is whole and of these very pictures.
+    path: where they are kept; read if it is whole and of these very images.
 
   Returns:
     [N,64,64,3] uint8.
 
   Raises:
-    UserError: a picture cannot be read, or is not of the size of the first.
+    UserError: a image cannot be read, or is not of the size of the first.
   """
   size = pictures.open(0).size
   these = [(pictures.names[i], pictures.stamps[i]) for i in numbers]

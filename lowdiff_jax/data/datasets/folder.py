@@ -1,4 +1,4 @@
-"""A folder of the user's own pictures; a subfolder for each class, if any."""
+"""A folder of the user's own images; a subfolder for each class, if any."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -93,7 +93,7 @@ def _files(root: Path) -> list[Path]:
 
 
 def _pictures(files: Sequence[Path]) -> Iterator[tuple[Path, Image.Image]]:
-  """(file, picture) of those that decode; the others are named and left."""
+  """(file, image) of those that decode; the others are named and left."""
   for file in files:
     try:
       with Image.open(file) as picture:

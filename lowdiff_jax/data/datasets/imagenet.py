@@ -22,7 +22,7 @@ from lowdiff_jax.types import ImageSpec, UserError
 NAME = "imagenet2012"
 TRAIN, VALIDATION = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
 HOME = "https://image-net.org"
-# What a damaged picture may raise.
+# What a damaged image may raise.
 UNREADABLE = (OSError, EOFError, SyntaxError, ValueError, zlib.error)
 
 
@@ -92,7 +92,7 @@ def _lines(name: str) -> tuple[str, ...]:
 
 
 def scan_by_class(path: Path, synsets: tuple[str, ...]) -> np.ndarray:
-  """The pictures of a tar of tars, one `<synset>.tar` for each class.
+  """The images of a tar of tars, one `<synset>.tar` for each class.
 
   Args:
     path: of the tar.
@@ -124,7 +124,7 @@ def scan_by_class(path: Path, synsets: tuple[str, ...]) -> np.ndarray:
 
 
 def scan_by_number(path: Path, labels: list[int]) -> np.ndarray:
-  """The pictures of a tar of `ILSVRC2012_val_<number>.JPEG`.
+  """The images of a tar of `ILSVRC2012_val_<number>.JPEG`.
 
   Args:
     path: of the tar.

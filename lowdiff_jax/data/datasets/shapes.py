@@ -1,4 +1,4 @@
-"""The TFDS data set `shapes`: 80 drawn pictures, to try things without data."""
+"""The TFDS data set `shapes`: 80 drawn images, to try things without data."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +12,7 @@ NAMES = ("disc", "square", "triangle", "ring")
 
 
 class Shapes(tfds.core.GeneratorBasedBuilder):
-  """64 pictures to train on, 16 to test on: coloured shapes of four classes."""
+  """64 images to train on, 16 to test on: coloured shapes of four classes."""
 
   VERSION = tfds.core.Version("1.0.0")
 
@@ -48,7 +48,7 @@ class Shapes(tfds.core.GeneratorBasedBuilder):
 
 
 def draw(number: int) -> Image.Image:
-  """Picture `number`: its shape by turns, its place and colours at random."""
+  """Image `number`: its shape by turns, its place and colours at random."""
   rng = np.random.default_rng(number)
   paper, ink = (tuple(map(int, rng.integers(0, 256, 3))) for _ in range(2))
   picture = Image.new("RGB", (SIDE, SIDE), paper)

@@ -1,6 +1,6 @@
-"""ImageSet in a tar by random access; nothing is extracted.
+"""Images in a tar by random access; nothing is extracted.
 
-A tar is scanned once, for where its pictures lie; this index is kept beside it,
+A tar is scanned once, for where its images lie; this index is kept beside it,
 if that can be written.
 """
 
@@ -20,7 +20,7 @@ from absl import logging
 from lowdiff_jax.types import UserError
 
 BLOCK = 512  # Headers take one; contents are padded to whole ones.
-# A picture in a tar; `start` is the first byte of its content.
+# A image in a tar; `start` is the first byte of its content.
 ENTRY = np.dtype(
   [("name", "S40"), ("start", "<i8"), ("size", "<i8"), ("label", "<i4")]
 )
@@ -39,7 +39,7 @@ DAMAGED = (
 
 @dataclasses.dataclass(frozen=True)
 class Archive:
-  """A tar whose pictures are known; may be read by several threads.
+  """A tar whose images are known; may be read by several threads.
 
   Attributes:
     path: of the tar.
@@ -52,11 +52,11 @@ class Archive:
   descriptor: int
 
   def name(self, i: int) -> str:
-    """Of the i-th picture."""
+    """Of the i-th image."""
     return self.entries["name"][i].decode()
 
   def content(self, i: int) -> bytes:
-    """The bytes of the i-th picture."""
+    """The bytes of the i-th image."""
     entry = self.entries[i]
     # Unlike seek and read, it moves no position that threads would share.
     return os.pread(self.descriptor, int(entry["size"]), int(entry["start"]))

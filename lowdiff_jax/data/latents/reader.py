@@ -1,6 +1,6 @@
 """A data set of latents: what an autoencoder made of the images of another.
 
-The folder, which `encode.write_latents` writes, holds
+The folder, which `writer.write_latents` writes, holds
 
   train-00000-of-00129.array_record ... the records, with test-... beside them;
   train-00000-of-00129.json ... the count, sha256 and sums of each such shard;
@@ -52,7 +52,7 @@ def open_latents(
   """Opens the latents of a folder.
 
   Args:
-    folder: as `encode.write_latents` left it.
+    folder: as `writer.write_latents` left it.
 
   Returns:
     The splits "train" and "test", and what is known of them. A batch's image
@@ -135,7 +135,7 @@ def _manifest(folder: Path) -> tuple[dict[str, Any], str]:
 
 @dataclasses.dataclass(frozen=True)
 class Latents:
-  """One split, read from its shards; an `types.ImageSource`.
+  """One split, read from its shards; a `types.ImageSource`.
 
   Any number of threads may read.
 

@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
@@ -112,6 +112,18 @@ class Shard:
         f"{self.path} cannot be written ({reason}); free space, or choose "
         "another folder"
       ) from error
+
+
+class Layout(NamedTuple):
+  """What the files of a set hold.
+
+  Attributes:
+    flip: also the latents of the mirror image of each training image.
+    shard_images: images whose latents are in one file.
+  """
+
+  flip: bool
+  shard_images: int
 
 
 def split_shards(

@@ -1,7 +1,7 @@
-"""Writing a data set of latents; `data/latents.py` says what it consists of.
+"""Writes a data set of latents; reader.py describes its files.
 
-Whatever interrupts it, the next run goes on with the shards that are not there,
-and ends with the very bytes of an undisturbed one.
+After an interruption the next run writes the missing shards, and ends with the
+same bytes as an uninterrupted run.
 """
 
 import itertools
@@ -17,7 +17,7 @@ import numpy as np
 from lowdiff_jax import files
 from lowdiff_jax.data import pipeline
 from lowdiff_jax.data.latents.reader import MANIFEST, SETTINGS, VERSION
-from lowdiff_jax.data.latents.shards import Shard, split_shards
+from lowdiff_jax.data.latents.shards import Layout, Shard, split_shards
 from lowdiff_jax.types import AnyArray, ImageSource, UserError
 
 # (images [B,R,R,C] uint8, indices [B] int32) -> latents [B,r,r,C] of each
@@ -49,8 +49,7 @@ def write_latents(
   folder: Path,
   *,
   provenance: dict[str, Any],
-  flip: bool,
-  shard_images: int,
+  layout: Layout,
   batch_size: int,
   processes: Processes = ALONE,
 ) -> None:
@@ -61,8 +60,7 @@ def write_latents(
     encode: the autoencoder; always called with batch_size images.
     folder: to write to; the same for all processes.
     provenance: how the latents are made, as JSON; a folder keeps to one.
-    flip: also encode the mirror image of each training image.
-    shard_images: images whose latents are in one file.
+    layout: what the files hold.
     batch_size: images, and mirror images, to encode at a time.
     processes: that share the shards; one by default.
 
@@ -70,6 +68,7 @@ def write_latents(
     UserError: the folder was made otherwise, cannot be written, or lacks what
       another process should have written; or a latent is not finite.
   """
+  flip, shard_images = layout
   settings = _settings(splits, provenance, flip, shard_images)
   _claim(folder, settings, processes.index)
   shards, first = {}, 0
