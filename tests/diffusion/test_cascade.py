@@ -167,3 +167,38 @@ def test_guidance_of_mixed_levels():
   result = guided(x, sigma, cond)
   np.testing.assert_allclose(result[1], plain[1], atol=1e-5)
   assert jnp.abs(result[0] - plain[0]).min() > 0.1
+
+
+def test_the_condition_s_noise_is_not_that_of_the_start():
+  """Not the same random numbers in another shape, image by image."""
+  seen = {}
+
+  def spy(denoise, keys, noisy, sigmas, cond, *, trajectory):
+    seen.update(start=noisy / sigmas[0], low=cond.low_res)
+    return noisy, None
+
+  stage = cascade.Stage(4, SIGMAS, spy, low_res_sigma=1.0)
+  sample(range(500), [stage], low_res=jnp.zeros((500, 2, 2, 1)))
+  start = np.asarray(seen["start"]).reshape(500, -1)[:, :4]
+  low = np.asarray(seen["low"]).reshape(500, -1)
+  assert abs(np.corrcoef(start.ravel(), low.ravel())[0, 1]) < 0.1
+
+
+def test_seeds_give_other_images():
+  one, other = (
+    jax.random.key_data(noise.image_keys(seed, [0, 1])) for seed in (0, 1)
+  )
+  assert (one != other).any(-1).all()
+
+
+def test_steps_are_the_intervals_of_the_grid():
+  stage = stages()[0]
+  assert stage.steps == 6 and stage.to_json()["steps"] == 6
+
+
+def test_starts_that_cannot_be_are_refused():
+  low = stages()[0]
+  with pytest.raises(ValueError, match="expected one of"):
+    sample([0], [low._replace(start="nosie")])
+  with pytest.raises(ValueError, match="first stage cannot start by handoff"):
+    sample([0], [low._replace(start="handoff")])

@@ -100,6 +100,8 @@ def test_every_stage_draws_its_own_noise_levels_and_conditions():
     assert fit.pvalue > 0.01
     eps = np.asarray(noisy) / np.asarray(sigma)[:, None, None, None]
     assert stats.kstest(eps[:, 0, 0, 0], stats.norm.cdf).pvalue > 0.01
+    # Keys of their own: not the same random numbers in another shape.
+    assert abs(np.corrcoef(logs[-1], eps.ravel()[:4000])[0, 1]) < 0.06
   assert abs(np.corrcoef(logs)[0, 1]) < 0.05
   level = np.asarray(cond.low_res_sigma)
   assert stats.kstest(level, stats.uniform(0.1, 0.2).cdf).pvalue > 0.01

@@ -70,6 +70,12 @@ def test_pyramid_is_exact_means():
   np.testing.assert_allclose(low.mean(), image.mean(), rtol=1e-4)
 
 
+def test_a_pyramid_of_the_data_s_own_is_taken_from_its_top():
+  own = tuple(jnp.full((1, side, side, 1), side) for side in (2, 4, 8))
+  low, top = pyramid.pyramid(own, 2)
+  assert low.shape[1] == 4 and top.shape[1] == 8
+
+
 def test_upsampling_doubles_and_keeps_constants():
   constant = jnp.full((1, 4, 4, 2), 0.25)
   doubled = pyramid.upsample(constant)

@@ -133,3 +133,15 @@ def test_karras_grid_is_the_published_one():
   published = [80, 57.59, 40.79, 28.37, 19.35, 12.91, 8.40, 5.32, 3.26, 1.92]
   np.testing.assert_allclose(sigmas[:10], published, rtol=2e-3)
   assert (np.diff(sigmas) < 0).all()
+
+
+@pytest.mark.parametrize("churn", [1.0, 100.0])
+def test_churn_raises_the_levels_as_published(churn):
+  """By min(S_churn / N, sqrt(2) - 1) between S_tmin and S_tmax alone."""
+  sigmas = noise.karras_sigmas(5, 0.01, 5.0)
+  first = sampler.Heun(churn, 0.1, 2.0).levels(sigmas)[:5]
+  gamma = min(churn / 5, np.sqrt(2) - 1)
+  inside = (sigmas[:-1] >= 0.1) & (sigmas[:-1] <= 2.0)
+  assert 0 < inside.sum() < 5
+  expected = sigmas[:-1] * (1 + gamma * inside)
+  np.testing.assert_allclose(first, expected, rtol=1e-6)
