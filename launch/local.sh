@@ -3,4 +3,4 @@
 # faster it is than one resolution: some minutes on two CPU cores.
 source "$(dirname "$0")/environment.sh"
 .venv/bin/python -m lowdiff_jax.main --config=configs/digits.py
-.venv/bin/python -m lowdiff_jax.main --config=configs/digits.py --mode=benchmark
+.venv/bin/python -m lowdiff_jax.main --workdir=runs/digits --mode=benchmark
