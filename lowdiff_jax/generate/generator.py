@@ -1,4 +1,4 @@
-"""Images from a trained denoiser: the whole cascade as one jitted program."""
+"""Generates images with a trained denoiser; a cascade is one jitted program."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -25,13 +25,13 @@ Program = Any
 
 
 class Request(NamedTuple):
-  """Which images: image i is a function of (seed, i) and its label.
+  """Which images to generate: image i depends on (seed, i) and its label alone.
 
   Attributes:
-    indices: [N] of the images.
-    batch_size: images at a time, a multiple of the number of devices.
-    seed: of all images.
-    label: one class for all images; `NO_LABEL` for all classes in turn.
+    indices: [N] indices of the images.
+    batch_size: images per batch, a multiple of the number of devices.
+    seed: seed of all images.
+    label: class of all images; `NO_LABEL` for all classes in turn.
   """
 
   indices: np.ndarray
@@ -41,14 +41,14 @@ class Request(NamedTuple):
 
 
 class Generated(NamedTuple):
-  """Some generated images.
+  """Generated images.
 
   Attributes:
-    indices: [N]; image i depends on the seed and on indices[i] alone.
+    indices: [N], see `Request`.
     labels: [N].
     stages: the images after each stage, [N,R_k,R_k,channels] uint8.
-    trajectories: of each stage's estimates, [steps,N,R_k,R_k,channels] uint8;
-      or None.
+    trajectories: the clean estimates at each step of each stage,
+      [steps,N,R_k,R_k,channels] uint8, or None.
   """
 
   indices: np.ndarray
@@ -58,12 +58,12 @@ class Generated(NamedTuple):
 
 
 class Generator(NamedTuple):
-  """Makes images with a denoiser, by any stages.
+  """Generates images with a denoiser.
 
   Attributes:
     bind: params -> denoiser.
-    spec: of the denoiser's images.
-    decode: of the codec.
+    spec: spec of the denoiser's images.
+    decode: `Codec.decode`.
     mesh: a batch is split over all its devices.
   """
 
@@ -75,12 +75,12 @@ class Generator(NamedTuple):
   def program(
     self, stages: Sequence[Stage], *, trajectory: bool = False
   ) -> Program:
-    """The jitted cascade of these stages; its results are on every process."""
+    """The jitted cascade; its results are replicated on all processes."""
     over_devices = batch_sharding(self.mesh)
 
     def generate(
       params: Any,
-      seed: Array,
+      seed: int,
       indices: Array,
       labels: Array,
       low_res: Array | None = None,
@@ -112,11 +112,11 @@ class Generator(NamedTuple):
     """Generates images in batches of one size.
 
     Args:
-      program: see `program`.
-      params: of the denoiser.
+      program: the result of `program`.
+      params: parameters of the denoiser.
       request: which images.
       low_res: [N,h,w,C] images to start from, in the denoiser's units.
-      last_only: leave out the images of all stages but the last.
+      last_only: return the images of the last stage only.
 
     Yields:
       The images of each batch, in order; the last batch may be smaller.
@@ -124,7 +124,7 @@ class Generator(NamedTuple):
     indices, batch_size = request.indices, request.batch_size
     for start in range(0, len(indices), batch_size):
       picks = np.arange(start, min(start + batch_size, len(indices)))
-      # One shape, one compilation: the last batch repeats its last image.
+      # Batches of one shape compile once: the last one repeats its last image.
       padded = np.pad(picks, (0, batch_size - len(picks)), mode="edge")
       labels = self.labels(indices[padded], request.label)
       low = None if low_res is None else low_res[padded]
@@ -140,7 +140,7 @@ class Generator(NamedTuple):
       )
 
   def images(self, program: Program, params: Any, request: Request) -> ImageSet:
-    """The last stage's images, to be scored; they are made when read."""
+    """The images of the last stage, generated when they are read."""
 
     def read(start: int) -> Iterator[Batch]:
       rest = request._replace(indices=request.indices[start:])
@@ -150,14 +150,14 @@ class Generator(NamedTuple):
     return ImageSet(len(request.indices), request.batch_size, read)
 
   def labels(self, indices: np.ndarray, label: int = NO_LABEL) -> np.ndarray:
-    """Image i gets class i mod num_classes, or `label` if that is a class."""
+    """Labels [N]: `label` if it is a class, else i mod num_classes."""
     num_classes = self.spec.num_classes
     if label != NO_LABEL or num_classes == 0:
       return np.full(len(indices), label, np.int32)
     return (indices % num_classes).astype(np.int32)
 
   def _decode_steps(self, steps: Array | None, count: int) -> np.ndarray | None:
-    """[steps,count,R,R,channels] of a batch's estimates, if there are any."""
+    """Decodes a trajectory to [steps,count,R,R,channels]; None stays None."""
     if steps is None:
       return None
     decoded = np.asarray(self.decode(steps.reshape(-1, *steps.shape[2:])))
@@ -165,7 +165,7 @@ class Generator(NamedTuple):
 
 
 def concatenate(batches: Iterable[Generated]) -> Generated:
-  """All batches as one."""
+  """Concatenates batches."""
   parts = list(batches)
 
   def join(arrays: Sequence[Any], axis: int = 0) -> Any:

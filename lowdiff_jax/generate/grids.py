@@ -1,4 +1,4 @@
-"""Image files: PNGs, grids, strips of stages, GIFs of the denoising."""
+"""Writes images to look at: PNGs, grids, strips of stages, denoising GIFs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,49 +8,49 @@ from PIL import Image
 
 from lowdiff_jax import files
 
-# Small images are enlarged to at least this side, by whole factors.
+# Small images are enlarged to at least this side, by an integer factor.
 MIN_CELL = 48
 MARGIN = 2
-# Of a grid, as the modes write it.
+# Size of the grids that the command line writes.
 IMAGES, COLUMNS = 100, 10
 
 
 def write_png(path: Path, image: np.ndarray) -> None:
-  """Writes [H,W,C] uint8, C = 1 or 3, complete or not at all."""
+  """Writes [H,W,C] uint8, C = 1 or 3, atomically."""
   image = image.squeeze(-1) if image.shape[-1] == 1 else image
   with files.replacing(path) as partial:
     Image.fromarray(image).save(partial, format="PNG")
 
 
 def enlarge(images: np.ndarray, side: int) -> np.ndarray:
-  """Repeats pixels of [...,H,W,C] until H is `side`, a multiple of H."""
+  """Repeats pixels of [...,H,H,C] to [...,side,side,C]; H divides `side`."""
   factor = side // images.shape[-3]
   return images.repeat(factor, axis=-3).repeat(factor, axis=-2)
 
 
 def grid(images: np.ndarray, columns: int) -> np.ndarray:
-  """[N,H,W,C] -> one picture, row by row, on white."""
+  """Arranges [N,H,H,C] in one image, row by row, on white."""
   side = images.shape[1]
   cell = side * -(-MIN_CELL // side)
   images = enlarge(images, cell)
   rows = -(-len(images) // columns)
   step = cell + MARGIN
   shape = (rows * step + MARGIN, columns * step + MARGIN, images.shape[-1])
-  picture = np.full(shape, 255, np.uint8)
+  canvas = np.full(shape, 255, np.uint8)
   for i, image in enumerate(images):
     top, left = (i // columns) * step + MARGIN, (i % columns) * step + MARGIN
-    picture[top : top + cell, left : left + cell] = image
-  return picture
+    canvas[top : top + cell, left : left + cell] = image
+  return canvas
 
 
 def strip(stages: Sequence[np.ndarray]) -> np.ndarray:
-  """Each stage's result beside the next, one row for each image.
+  """Arranges the results of all stages side by side, a row for each image.
 
   Args:
     stages: [N,r_k,r_k,C], the last one of the highest resolution.
 
   Returns:
-    One picture of N rows.
+    One image of N rows.
   """
   side = stages[-1].shape[1]
   columns = [enlarge(images, side) for images in stages]
@@ -63,12 +63,12 @@ def strip(stages: Sequence[np.ndarray]) -> np.ndarray:
 def write_gif(
   path: Path, trajectories: Sequence[np.ndarray], columns: int
 ) -> None:
-  """The clean estimate at each step of each stage, as an animation.
+  """Writes the clean estimates at each step of each stage as an animation.
 
   Args:
-    path: of the GIF.
+    path: the GIF.
     trajectories: [steps_k,N,r_k,r_k,C] of each stage.
-    columns: of the grid.
+    columns: columns of the grid.
   """
   side = trajectories[-1].shape[2]
   frames = [

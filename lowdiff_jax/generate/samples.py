@@ -1,4 +1,4 @@
-"""Generated images as an array that knows its stages."""
+"""An array of generated images with those of the earlier stages."""
 
 from typing import Any
 
@@ -8,11 +8,11 @@ from lowdiff_jax.generate.generator import Generated
 
 
 class Samples(np.ndarray):
-  """Generated images, [N,R,R,C] uint8, with the stages before.
+  """Generated images, [N,R,R,C] uint8.
 
   Attributes:
-    stages: the images after each stage, [N,R_k,R_k,C] uint8, the lowest
-      resolution first; the last ones are the array itself. Slices have none.
+    stages: the images after each stage, [N,R_k,R_k,C] uint8, in order; the last
+      entry equals the array itself. Empty for slices.
     labels: [N] int32 classes, -1 for none.
   """
 
@@ -21,7 +21,7 @@ class Samples(np.ndarray):
 
   @classmethod
   def of(cls, generated: Generated) -> "Samples":
-    """The images of a generator."""
+    """Makes an array of a generator's images."""
     samples = generated.stages[-1].view(cls)
     samples.stages, samples.labels = generated.stages, generated.labels
     return samples

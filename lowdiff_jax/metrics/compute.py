@@ -1,4 +1,4 @@
-"""Figures of collected features, and the evaluators that bring them about."""
+"""Computes metrics from features, and builds evaluators."""
 
 import hashlib
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from lowdiff_jax.metrics.precision_recall import precision_recall
 from lowdiff_jax.metrics.reference import Reference
 from lowdiff_jax.types import Array, Evaluator, ImageSet, Score
 
-# Collected features -> figures by name.
+# Features -> metrics by name.
 Measure = Callable[[Collected], dict[str, float]]
 
 
@@ -33,32 +33,32 @@ def make_evaluator(
   protocol: dict[str, Any],
   shape: tuple[int, int, int] | None = None,
 ) -> Evaluator:
-  """An evaluator from its two halves.
+  """Makes an evaluator of feature extraction and metrics.
 
   Args:
-    extract: pictures -> features.
-    measure: features -> figures.
-    held_out: the figures of real pictures that were not trained on.
-    protocol: what both depend on.
-    shape: of a picture [H,W,C], if others would be a mistake.
+    extract: images -> features.
+    measure: features -> metrics.
+    held_out: the metrics of real images that were not trained on.
+    protocol: all that `extract` and `measure` depend on.
+    shape: required shape of an image [H,W,C]; None for any.
 
   Returns:
     The evaluator.
   """
 
   def score(
-    pictures: ImageSet, folder: Path | None = None, settings: Any = None
+    images: ImageSet, folder: Path | None = None, settings: Any = None
   ) -> Score:
-    collected = collect(pictures, extract, folder, settings)
+    collected = collect(images, extract, folder, settings)
     if not is_main():
       return Score({}, {})
-    made = {
+    measured = {
       "images_sha256": collected.sha256(),
       "images_per_second_with_features": round(
         collected.images_per_second(), 2
       ),
     }
-    return Score(measure(collected), made)
+    return Score(measure(collected), measured)
 
   return Evaluator(score, held_out, protocol, shape)
 
@@ -66,22 +66,22 @@ def make_evaluator(
 def inception_extract(
   inception: Inception, batch_size: int, mesh: Mesh
 ) -> Extract:
-  """ImageSet of one channel or three -> the outputs of the network.
+  """Feature extraction by Inception.
 
   Args:
     inception: the network with its weights.
-    batch_size: pictures at a time.
-    mesh: they are split over all its devices.
+    batch_size: images per batch.
+    mesh: a batch is split over all its devices.
 
   Returns:
-    The function.
+    A function from images of one or three channels to the network's outputs.
   """
 
   def outputs(module: Any, params: Any, images: Array) -> dict[str, Array]:
     return module.apply({"params": params}, images)
 
   params = jax.tree.map(jnp.asarray, inception.params)
-  run = in_batches(
+  run: Callable[[Any], dict[str, Array]] = in_batches(
     outputs, lambda: (inception.module, params), batch_size, mesh
   )
 
@@ -94,7 +94,7 @@ def inception_extract(
 
 
 def inception_protocol(inception: Inception) -> dict[str, Any]:
-  """All that the features depend on besides the pictures."""
+  """All that the features depend on besides the images."""
   source, module = Path(network.__file__).read_bytes(), inception.module
   return {
     "network": "Inception v3 of 2015-12-05, TensorFlow 1's bilinear resizing",
@@ -108,22 +108,23 @@ def inception_protocol(inception: Inception) -> dict[str, Any]:
 def inception_figures(
   inception: Inception, reference: Reference, collected: Collected
 ) -> dict[str, float]:
-  """What the features and the reference suffice for.
+  """Computes the metrics that features and reference allow.
 
   Args:
-    inception: the network; the Frechet distance is FID by its definition
-      alone, otherwise figures say in their names how they differ.
-    reference: statistics of real pictures.
+    inception: the network. With other features or another input size than FID
+      is defined for, the metrics' names have a suffix (`Inception.suffix`).
+    reference: statistics of real images.
     collected: outputs of the network.
 
   Returns:
-    fid, sfid (that of the spatial features), kid, precision, recall,
-    inception_score and its standard deviation over the splits.
+    Those that can be computed of fid, sfid (the Frechet distance of the spatial
+    features), kid, precision, recall, inception_score and inception_score_std
+    (over the splits).
   """
 
-  def distance(name: str, to: Gaussian) -> float:
+  def distance(name: str, real: Gaussian) -> float:
     ours = statistics(chunk[name] for chunk in collected.chunks())
-    return frechet_distance(to, ours)
+    return frechet_distance(real, ours)
 
   pool, suffix = inception.pool, inception.suffix()
   name = f"frechet_distance{suffix}" if suffix else "fid"

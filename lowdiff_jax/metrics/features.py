@@ -1,7 +1,7 @@
-"""Features of pictures, chunk by chunk, so that no interruption loses much.
+"""Extracts features of images in chunks, so that interrupted runs can resume.
 
-A chunk is a whole number of batches: what is computed for a picture does not
-depend on where the last run stopped.
+A chunk is a whole number of batches, so the features of an image do not depend
+on where the last run stopped.
 """
 
 import hashlib
@@ -20,21 +20,21 @@ from lowdiff_jax import files
 from lowdiff_jax.distributed import agree, is_main
 from lowdiff_jax.types import ImageSet
 
-# ImageSet whose features are in one file, about.
+# Images per chunk, before rounding up to whole batches.
 CHUNK = 1000
 SETTINGS = "settings.json"
 
-# ImageSet [B,H,W,C] uint8 -> features by name, each [B,D].
+# Images [B,H,W,C] uint8 -> features by name, each [B,D].
 Extract = Callable[[np.ndarray], Mapping[str, np.ndarray]]
-# Features by name, "label" [N] and "seconds" [] among them.
+# Features by name, and "label" [N], "sha256" [32] of the images, "seconds" [].
 Chunk = Mapping[str, np.ndarray]
 
 
 class Collected(NamedTuple):
-  """Features of all pictures.
+  """Features of a set of images.
 
   Attributes:
-    count: how many pictures.
+    count: number of images.
     chunks: () -> their features, chunk by chunk, in order.
   """
 
@@ -42,7 +42,7 @@ class Collected(NamedTuple):
   chunks: Callable[[], Iterator[Chunk]]
 
   def column(self, name: str, most: int | None = None) -> np.ndarray:
-    """One feature of all pictures, or of `most`, evenly spread; [N,D]."""
+    """A feature [N,D] of all images, or of `most` evenly spaced ones."""
     count = self.count if most is None else min(most, self.count)
     picks = np.arange(count) * self.count // count
     parts, start = [], 0
@@ -54,13 +54,16 @@ class Collected(NamedTuple):
     return np.concatenate(parts)
 
   def images_per_second(self) -> float:
-    """Of making pictures and features; the median, for the first compiles."""
+    """Median speed of making images and features over the chunks.
+
+    A median, as the first chunk includes compilation.
+    """
     return float(
       np.median([len(c["label"]) / c["seconds"] for c in self.chunks()])
     )
 
   def sha256(self) -> str:
-    """Of the pictures: the sum of the sums of the chunks."""
+    """SHA-256 of the concatenated SHA-256 of the chunks' images."""
     digest = hashlib.sha256()
     for chunk in self.chunks():
       digest.update(chunk["sha256"].tobytes())
@@ -68,41 +71,41 @@ class Collected(NamedTuple):
 
 
 def collect(
-  pictures: ImageSet,
+  images: ImageSet,
   extract: Extract,
   folder: Path | None = None,
   settings: Any = None,
 ) -> Collected:
-  """Extracts the features that are not there yet.
+  """Extracts features, except those that the folder already has.
 
   Args:
-    pictures: whose features.
-    extract: what computes them; called by all processes alike.
-    folder: where to keep them; None for memory.
-    settings: all that the features depend on, as JSON. What a folder holds of
-      others is removed.
+    images: the images.
+    extract: computes features of a batch; called on all processes.
+    folder: where to keep the features; None for memory.
+    settings: all that the features depend on, as JSON. A folder with features
+      of other settings is emptied.
 
   Returns:
-    The features; on process 0, if there is a folder.
+    The features; with a folder, on process 0 only.
   """
-  size = -(-CHUNK // pictures.batch_size) * pictures.batch_size
-  starts = range(0, pictures.count, size)
+  size = -(-CHUNK // images.batch_size) * images.batch_size
+  starts = range(0, images.count, size)
   if folder is None:
-    kept = list(_extracted(pictures, extract, starts))
-    return Collected(pictures.count, lambda: iter(kept))
+    kept = list(_extracted(images, extract, starts))
+    return Collected(images.count, lambda: iter(kept))
   paths = [folder / f"{start:08d}.npz" for start in starts]
   done = 0
   if is_main():
     _claim(folder, settings)
-    counts = [min(size, pictures.count - start) for start in starts]
+    counts = [min(size, images.count - start) for start in starts]
     while done < len(paths) and _count(paths[done]) == counts[done]:
       done += 1
   done = agree(done)
-  chunks = _extracted(pictures, extract, starts[done:])
+  chunks = _extracted(images, extract, starts[done:])
   with tqdm(
     desc=f"features, {folder.stem}",
-    total=pictures.count,
-    initial=min(done * size, pictures.count),
+    total=images.count,
+    initial=min(done * size, images.count),
     unit="img",
     disable=done == len(paths) or not is_main(),
   ) as progress:
@@ -110,26 +113,27 @@ def collect(
       if is_main():
         _save(path, chunk)
       progress.update(len(chunk["label"]))
-  return Collected(pictures.count, lambda: _opened(paths))
+  return Collected(images.count, lambda: _opened(paths))
 
 
 def _extracted(
-  pictures: ImageSet, extract: Extract, starts: range
+  images: ImageSet, extract: Extract, starts: range
 ) -> Iterator[dict[str, np.ndarray]]:
-  """A chunk for each start, of which the next begins where it ends."""
+  """Yields the chunk of images that begins at each start."""
   if not starts:
     return
-  batches = pictures.read(starts[0])
+  batches = images.read(starts[0])
   for start in starts:
     begin, digest = time.monotonic(), hashlib.sha256()
     parts: list[Mapping[str, np.ndarray]] = []
     labels: list[np.ndarray] = []
-    count = min(starts.step, pictures.count - start)
-    while sum(map(len, labels)) < count:
+    count = min(starts.step, images.count - start)
+    while sum(len(part) for part in labels) < count:
       batch = next(batches)
-      digest.update(np.ascontiguousarray(batch.image).tobytes())
-      parts.append(extract(batch.image))
-      labels.append(batch.label)
+      image = np.ascontiguousarray(batch.image)
+      digest.update(image.data)
+      parts.append(extract(image))
+      labels.append(np.asarray(batch.label))
     yield {
       **{n: np.concatenate([part[n] for part in parts]) for n in parts[0]},
       "label": np.concatenate(labels),
@@ -139,7 +143,7 @@ def _extracted(
 
 
 def _claim(folder: Path, settings: Any) -> None:
-  """Empties a folder that was made with other settings."""
+  """Empties the folder if its features are of other settings."""
   text = json.dumps(settings, indent=1, sort_keys=True)
   path = folder / SETTINGS
   if path.is_file() and path.read_text() == text:
@@ -151,19 +155,19 @@ def _claim(folder: Path, settings: Any) -> None:
 
 def _save(path: Path, chunk: Chunk) -> None:
   with files.replacing(path) as partial, partial.open("wb") as file:
-    arrays: Any = chunk
+    arrays: dict[str, Any] = dict(chunk)
     np.savez(file, **arrays)
 
 
 def _opened(paths: Sequence[Path]) -> Iterator[Chunk]:
-  """The chunks, whose arrays are read when they are asked for."""
+  """Yields the chunks of files, whose arrays are read on access."""
   for path in paths:
     with np.load(path, allow_pickle=False) as file:
       yield file
 
 
 def _count(path: Path) -> int:
-  """ImageSet of a chunk; 0 if it is missing or damaged, by its arrays' CRCs."""
+  """The number of images in a chunk; 0 if it is missing or fails its CRCs."""
   try:
     with np.load(path, allow_pickle=False) as file:
       return len({name: file[name] for name in file.files}["label"])

@@ -1,4 +1,4 @@
-"""The Frechet distance between two sets of features (FID, in Inception's)."""
+"""The Frechet distance between sets of features; FID with Inception's."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from lowdiff_jax.types import UserError
 
 
 class Gaussian(NamedTuple):
-  """All that counts of a set: mean [D] and covariance [D,D], float64."""
+  """Mean [D] and covariance [D,D] of a set of features, float64."""
 
   mean: np.ndarray
   covariance: np.ndarray
@@ -19,15 +19,16 @@ def statistics(parts: Iterable[np.ndarray]) -> Gaussian:
   """Mean and covariance (divided by N - 1) of features.
 
   Args:
-    parts: [n,D] each, all of a set together; in float64 they are summed up.
+    parts: the set in parts [n,D]; sums are float64.
 
   Returns:
     Both.
 
   Raises:
-    UserError: fewer than two features have no covariance.
+    UserError: fewer than two features.
   """
-  count, total, products = 0, np.zeros(()), np.zeros(())
+  count = 0
+  total = products = np.zeros(())
   for part in parts:
     part = part.astype(np.float64)
     count += len(part)
@@ -43,13 +44,13 @@ def statistics(parts: Iterable[np.ndarray]) -> Gaussian:
 def frechet_distance(a: Gaussian, b: Gaussian) -> float:
   """|mu_a - mu_b|^2 + tr(S_a + S_b - 2 (S_a S_b)^(1/2)).
 
-  FID (arXiv 1706.08500, equation 6). The trace of the root is that of the
-  symmetric (S_a^(1/2) S_b S_a^(1/2))^(1/2), so eigenvalues of symmetric
-  matrices in float64 do; a rank below the number of features does no harm.
+  FID (arXiv 1706.08500, equation 6). tr (S_a S_b)^(1/2) is computed as the
+  trace of the symmetric (S_a^(1/2) S_b S_a^(1/2))^(1/2), from eigenvalues in
+  float64, which is stable for rank-deficient covariances.
 
   Args:
-    a: mean and covariance of a set.
-    b: those of the other.
+    a: mean and covariance of one set.
+    b: mean and covariance of the other set.
 
   Returns:
     The distance, >= 0 to rounding.

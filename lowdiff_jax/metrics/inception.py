@@ -1,10 +1,10 @@
 """The network behind FID: Inception v3 as published on 2015-12-05, in Flax.
 
-FID, IS and their kin are defined by this one network and by what is done to a
-picture before it: torchvision's Inception has other weights, other pooling and
-eight classes fewer. Layers carry the names of its PyTorch translation in
-pytorch-fid and torch-fidelity. Batch normalisation is folded into convolutions
-when weights are loaded, see `inception_weights.py`.
+FID and IS are defined by this network and its image resizing: torchvision's
+Inception has other weights, other pooling and 1000 instead of 1008 classes.
+Layers have the names of the PyTorch port in pytorch-fid and torch-fidelity.
+Batch normalisation is folded into the convolutions when weights are loaded, see
+`inception_weights.py`.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ from flax import linen as nn
 
 from lowdiff_jax.types import Array
 
-# What the network returns, in the order in which it is computed, and how many.
+# Outputs of the network, in the order of computation, and their sizes.
 OUTPUTS = {
   "pool64": 64,
   "pool192": 192,
@@ -30,12 +30,12 @@ SIDE = 299
 
 
 class InceptionV3(nn.Module):
-  """Features of pictures.
+  """Inception v3.
 
   Attributes:
-    outputs: which of `OUTPUTS`; the network ends with the last one.
-    side: to which pictures are resized; 299 by definition. Less takes less
-      time, and gives other features.
+    outputs: names in `OUTPUTS`; layers after the last of them are not computed.
+    side: side to which images are resized; 299 by the definition of FID. A
+      smaller one is faster and gives other features.
   """
 
   outputs: tuple[str, ...]
@@ -49,9 +49,9 @@ class InceptionV3(nn.Module):
       image: [B,H,W,3] uint8, of any size.
 
     Returns:
-      Of each output [B,D] float32: "pool64" to "pool2048" are means over all
+      Output name -> [B,D] float32: "pool64" to "pool2048" are means over all
       positions, "spatial" is the first 7 channels of mixed_6/conv at 17x17 (for
-      sFID), "logits_unbiased" is fc without its bias (for IS).
+      sFID), "logits_unbiased" is the logits without bias (for IS).
     """
     found = {}
     for name, value in _outputs((resize(image, self.side) - 128) / 128):
@@ -65,12 +65,12 @@ class InceptionV3(nn.Module):
 def resize(image: Array, side: int) -> Array:
   """Bilinear interpolation as TensorFlow 1 does it, align_corners=False.
 
-  Pixel i of the result is taken at i H / side, without the half pixel by which
-  others shift. At 32 -> 299 this changes FID more than anything else.
+  Pixel i of the result is sampled at i H / side; others sample at
+  (i + 1/2) H / side - 1/2. At 32 -> 299 this affects FID strongly.
 
   Args:
     image: [B,H,W,C], 0..255.
-    side: of the result.
+    side: side of the result.
 
   Returns:
     [B,side,side,C] float32.
@@ -78,7 +78,7 @@ def resize(image: Array, side: int) -> Array:
   image = image.astype(jnp.float32)
   for axis in (2, 1):
     size = image.shape[axis]
-    # TensorFlow's own float32: it decides which pixels are taken.
+    # In float32 as in TensorFlow: rounding decides which pixels are read.
     place = np.arange(side, dtype=np.float32) * (np.float32(size) / side)
     low = place.astype(np.int32)
     high = np.minimum(low + 1, size - 1)
@@ -89,7 +89,7 @@ def resize(image: Array, side: int) -> Array:
 
 
 def _outputs(x: Array) -> Iterator[tuple[str, Array]]:
-  """The layers, as far as they are asked for."""
+  """Yields (name, value) of each output; later layers are computed lazily."""
   x = _conv(x, "Conv2d_1a_3x3", 32, 3, 2, "VALID")
   x = _conv(x, "Conv2d_2a_3x3", 32, 3, padding="VALID")
   x = _max_pool(_conv(x, "Conv2d_2b_3x3", 64, 3))
@@ -110,7 +110,7 @@ def _outputs(x: Array) -> Iterator[tuple[str, Array]]:
   yield "pool768", x.mean((1, 2))
   x = _mixed_d(x, "Mixed_7a")
   x = _mixed_e(x, "Mixed_7b", _average_pool)
-  # A slip of 2015 that has become part of the definition.
+  # Max instead of average pooling, as in the published graph.
   x = _mixed_e(x, "Mixed_7c", lambda x: _max_pool(x, 1, "SAME"))
   x = x.mean((1, 2))
   yield "pool2048", x
@@ -188,14 +188,14 @@ def _conv(
   stride: int = 1,
   padding: str = "SAME",
 ) -> Array:
-  """relu(w * x + b), batch normalisation being in w and b."""
-  # GPUs and TPUs would by themselves compute with 10 or 7 bits of mantissa.
+  """relu(w * x + b), with batch normalisation folded into w and b."""
+  # By default GPUs and TPUs multiply with 10 or 7 bits of mantissa.
   exact: dict[str, Any] = {"precision": "highest", "name": name}
   if kernel == 1:
     return jax.nn.relu(nn.Dense(features, **exact)(x))
   height, width = (kernel, kernel) if isinstance(kernel, int) else kernel
   above, left = (k // 2 if padding == "SAME" else 0 for k in (height, width))
-  # On a CPU, XLA takes half the time for rows of a multiple of four.
+  # XLA is twice as fast on CPUs for rows of a multiple of four.
   padded = x.shape[2] + 2 * left
   pads = ((above, above), (left, left - padded % -4))
   x = nn.Conv(features, (height, width), stride, pads, **exact)(x)

@@ -1,4 +1,4 @@
-"""The Inception Score: how sure a classifier is, and of how many classes."""
+"""The Inception Score (arXiv 1606.03498)."""
 
 import numpy as np
 from scipy.special import log_softmax
@@ -15,11 +15,11 @@ def inception_score(
   """exp(E_x KL(p(y|x) || p(y))), over splits of the images.
 
   Salimans et al. (arXiv 1606.03498, section 4). Images are permuted first, as
-  torch-fidelity does it: splits of images sorted by class would know few.
+  in torch-fidelity: splits of images sorted by class would hold few classes.
 
   Args:
     logits: [N,classes].
-    splits: over how many parts to average.
+    splits: number of splits.
 
   Returns:
     Mean and standard deviation over the splits.

@@ -1,8 +1,8 @@
-"""Weights of the FID Inception: from files, by their published names.
+"""Loads weights of the FID Inception from published files.
 
-Two kinds of names are known: PyTorch's, with batch normalisation as layers of
-its own, and TensorFlow's, with it folded into the convolutions. A file of the
-second kind may end at mixed_7, where the features of 768 dimensions are.
+Two layouts are supported: that of PyTorch, with batch normalisation as separate
+layers, and that of TensorFlow, with it folded into the convolutions. The latter
+ends at mixed_7, which gives the 768-dimensional features.
 """
 
 import re
@@ -18,12 +18,12 @@ from lowdiff_jax.metrics.inception import OUTPUTS, SIDE, InceptionV3
 from lowdiff_jax.models.weights import state_dict
 from lowdiff_jax.types import UserError
 
-# Of pytorch-fid's release; torch-fidelity's file has the same bytes.
+# The file of pytorch-fid's release, identical to torch-fidelity's.
 PUBLISHED = "pt_inception-2015-12-05-6726825d.pth"
 PUBLISHED_SHA256 = (
   "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 )
-# Of batch normalisation.
+# Epsilon of batch normalisation.
 _EPSILON = 1e-3
 
 _STEM = {
@@ -60,7 +60,7 @@ _MIXED_C = {
   "tower_1_conv_4": "branch7x7dbl_5",
   "tower_2_conv": "branch_pool",
 }
-# TensorFlow's mixed, mixed_1, ... mixed_7.
+# PyTorch's blocks for TensorFlow's mixed, mixed_1, ... mixed_7.
 _MIXED = (
   *(("Mixed_5" + letter, _MIXED_A) for letter in "bcd"),
   ("Mixed_6a", _MIXED_B),
@@ -72,10 +72,10 @@ class Inception(NamedTuple):
   """The network with its weights.
 
   Attributes:
-    module: returns what the weights suffice for.
-    params: of the module.
-    sha256: of the file.
-    pool: the output whose Frechet distance is taken.
+    module: the network, with the outputs that the weights allow.
+    params: parameters of the module.
+    sha256: SHA-256 of the file.
+    pool: the output that the Frechet distance compares.
   """
 
   module: InceptionV3
@@ -84,25 +84,26 @@ class Inception(NamedTuple):
   pool: str
 
   def suffix(self) -> str:
-    """What the names of figures end with that are not by FID's definition."""
+    """Suffix of metrics' names that tells how they differ from FID's; or ""."""
     side = self.module.side
     size = "" if self.pool == "pool2048" else f"_{OUTPUTS[self.pool]}"
     return size + ("" if side == SIDE else f"_at_{side}")
 
 
 def load_inception(path: Path, side: int = SIDE) -> Inception:
-  """The network with the weights of a file.
+  """Loads the network from a file.
 
   Args:
-    path: of the published .pth, or of its conversion to .safetensors or .npz;
-      or of such a file with TensorFlow's names, up to mixed_7.
-    side: see `InceptionV3`; at any but 299 there are no spatial features.
+    path: the published .pth, or its conversion to .safetensors or .npz; or a
+      .safetensors or .npz with TensorFlow's names, up to mixed_7.
+    side: see `InceptionV3`; spatial features are available at 299 only.
 
   Returns:
-    All of it; "pool2048" is the pool of a whole network, else "pool768".
+    The network; its `pool` is "pool2048" if the file has all layers, else
+    "pool768".
 
   Raises:
-    UserError: the file is missing, damaged or of other weights.
+    UserError: the file is missing, damaged or has other weights.
   """
   sha256 = state_dict.file_hash(path)
   if path.suffix in (".pth", ".pt", ".ckpt") and sha256 != PUBLISHED_SHA256:
@@ -126,27 +127,27 @@ def load_inception(path: Path, side: int = SIDE) -> Inception:
 
 
 def exactly(module: InceptionV3, loaded: dict[str, Any]) -> dict[str, Any]:
-  """`loaded`, once it is known to be all parameters of the module."""
-  picture = jnp.zeros((1, 32, 32, 3), jnp.uint8)
-  shapes = jax.eval_shape(module.init, jax.random.key(0), picture)["params"]
+  """Checks that `loaded` has all parameters of the module and no others."""
+  image = jnp.zeros((1, 32, 32, 3), jnp.uint8)
+  shapes = jax.eval_shape(module.init, jax.random.key(0), image)["params"]
   return state_dict.exactly(shapes, loaded)
 
 
 def inception_params(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
   """The parameters of `InceptionV3` from a published state dict.
 
-  With batch normalisation's scale s = weight / sqrt(running_var + 1e-3) the
-  kernel is s w and the bias is bias - s running_mean; fc keeps no bias, as the
-  Inception Score is defined without it.
+  With s = weight / sqrt(running_var + 1e-3) of the batch normalisation, the
+  kernel is s w and the bias is bias - s running_mean. The bias of fc is
+  dropped, as the Inception Score is defined without it.
 
   Args:
     state: published name -> array.
 
   Returns:
-    The tree.
+    The parameter tree.
 
   Raises:
-    UserError: a name that is not the network's, or lacks its fellows.
+    UserError: a name is unknown, or a layer lacks an array.
   """
   if "conv/weights" in state:
     return _folded(state)
@@ -169,7 +170,7 @@ def inception_params(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 
 def _folded(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
-  """From TensorFlow's names, HWIO."""
+  """The parameters from TensorFlow's names; kernels are HWIO."""
   params = {}
   for key in state:
     name, _, leaf = key.partition("/")
@@ -182,19 +183,19 @@ def _folded(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 
 def _renamed(name: str) -> str:
+  """PyTorch's name of a layer, from TensorFlow's."""
   if name in _STEM:
     return _STEM[name]
   match = re.fullmatch(r"mixed_?(\d*)_((?:conv|tower).*)", name)
-  number = int(match[1] or 0) if match else len(_MIXED)
-  if match and number < len(_MIXED):
-    block, branches = _MIXED[number]
+  if match and int(match[1] or 0) < len(_MIXED):
+    block, branches = _MIXED[int(match[1] or 0)]
     if match[2] in branches:
       return f"{block}.{branches[match[2]]}"
   raise UserError(f"the network has no layer {name} before mixed_8")
 
 
 def _layer(kernel: np.ndarray, bias: np.ndarray) -> dict[str, np.ndarray]:
-  """Kernels of one pixel are matrices."""
+  """The parameters of a layer; 1x1 kernels become matrices."""
   if kernel.shape[:2] == (1, 1):
     kernel = kernel[0, 0]
   return {"kernel": kernel.astype(np.float32), "bias": bias.astype(np.float32)}

@@ -1,4 +1,4 @@
-"""The kernel distance between two sets of features (KID, in Inception's)."""
+"""The kernel distance between sets of features; KID with Inception's."""
 
 import numpy as np
 
@@ -19,18 +19,17 @@ def kernel_distance(
 ) -> float:
   """The unbiased estimate of MMD^2 with the kernel (x y / D + 1)^3.
 
-  KID (arXiv 1801.01401, section 4). Unlike the Frechet distance its expectation
-  does not depend on the number of images. The subsets are those of
-  torch-fidelity.
+  KID (arXiv 1801.01401, section 4). Unlike the Frechet distance, it is unbiased
+  for any number of images. The subsets are those of torch-fidelity.
 
   Args:
     features: [N,D].
     reference: [M,D].
-    subsets: over how many pairs of subsets to average.
-    subset_size: images in each, at most all.
+    subsets: number of pairs of subsets to average over.
+    subset_size: images in each, or all if there are fewer.
 
   Returns:
-    The distance; slightly negative for sets that are alike.
+    The distance; it may be slightly negative.
 
   Raises:
     UserError: fewer than two images.
@@ -45,15 +44,16 @@ def kernel_distance(
       for of in (features, reference)
     )
     pairs = size * (size - 1)
-    within = sum((_kernel(z, z).sum() - _kernel_of_itself(z)) for z in (x, y))
+    within = sum((_kernel(z, z).sum() - _kernel_trace(z)) for z in (x, y))
     distances.append(within / pairs - 2 * _kernel(x, y).mean())
   return float(np.mean(distances))
 
 
 def _kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+  """The matrix of kernel values, [N,M]."""
   return (x @ y.T / x.shape[1] + 1) ** 3
 
 
-def _kernel_of_itself(x: np.ndarray) -> float:
-  """The sum of the diagonal of _kernel(x, x)."""
+def _kernel_trace(x: np.ndarray) -> float:
+  """The trace of _kernel(x, x)."""
   return ((np.square(x).mean(1) + 1) ** 3).sum()

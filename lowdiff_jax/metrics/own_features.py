@@ -1,8 +1,8 @@
-"""Scores in features learned from the data set itself, for small images.
+"""Metrics in features learned from the data set itself, for small images.
 
-They are not FID and never called so: the features are the hidden layer of a
-small classifier of the real training images (or, without classes, principal
-components of their pixels), so scores compare only within one data set.
+These are not FID: the features are the hidden layer of a small classifier of
+the real training images (without classes, principal components of their
+pixels), so metrics are comparable only within one data set.
 """
 
 import warnings
@@ -20,9 +20,9 @@ from lowdiff_jax.metrics.features import Collected, collect
 from lowdiff_jax.metrics.frechet import frechet_distance, statistics
 from lowdiff_jax.types import Batch, Evaluator, ImageSet
 
-# Larger images are shrunk to this side: the scorer is a small one.
+# Larger images are downsampled to this side, for a fast classifier.
 MAX_SIDE = 16
-# The classifier stops after so many images, converged or not.
+# Images that the classifier is trained on at most, over all epochs.
 MAX_SEEN = 500_000
 
 
@@ -30,18 +30,19 @@ def own_evaluator(train: Batch, test: Batch, num_classes: int) -> Evaluator:
   """Fits the features on real images.
 
   Args:
-    train: real training images, the reference set of the distance.
-    test: real held-out images, whose own scores are the floor.
+    train: real training images, the reference of the distance.
+    test: real held-out images.
     num_classes: 0 for images without labels.
 
   Returns:
-    An evaluator with the figures "frechet_distance" (to the training images)
-    and, with classes, "label_agreement" (share of images that the classifier
-    assigns to the class they were generated for).
+    An evaluator with the metrics "frechet_distance" (to the training images)
+    and, with classes, "label_agreement" (fraction of images that the classifier
+    assigns to the class for which they were generated).
   """
   fit = _fit_classifier if num_classes > 1 else _fit_components
-  describe, classify, name = fit(_pixels(train.image), train.label)
-  reference = statistics([describe(_pixels(train.image))])
+  real = np.asarray(train.image)
+  describe, classify, name = fit(_pixels(real), np.asarray(train.label))
+  reference = statistics([describe(_pixels(real))])
 
   def extract(images: np.ndarray) -> dict[str, np.ndarray]:
     pixels = _pixels(images)
@@ -61,6 +62,7 @@ def own_evaluator(train: Batch, test: Batch, num_classes: int) -> Evaluator:
 
   count = len(test.label)
   held_out = ImageSet(count, count, lambda start: iter([test]))
+  height, width, channels = real.shape[1:]
   return make_evaluator(
     extract,
     measure,
@@ -70,7 +72,7 @@ def own_evaluator(train: Batch, test: Batch, num_classes: int) -> Evaluator:
       "reference": f"{len(train.label)} training images",
       "held_out": f"{count} held-out images",
     },
-    shape=train.image.shape[1:],
+    shape=(height, width, channels),
   )
 
 
@@ -88,7 +90,7 @@ def _pixels(images: np.ndarray) -> np.ndarray:
   return images.reshape(len(images), -1) / 255.0
 
 
-# (pixels -> features, pixels -> classes or None, the features' name)
+# (pixels -> features, pixels -> classes or None, name of the features)
 _Features = tuple[
   Callable[[np.ndarray], np.ndarray],
   Callable[[np.ndarray], np.ndarray] | None,
@@ -96,8 +98,8 @@ _Features = tuple[
 ]
 
 
-# The matrices are so small that several threads wait for each other more than
-# they multiply: where the cores are busy, a fit takes thirty times as long.
+# On busy cores several threads make a fit up to thirty times slower: the
+# matrices are too small for them.
 @threadpool_limits.wrap(limits=1, user_api="blas")
 def _fit_classifier(pixels: np.ndarray, labels: np.ndarray) -> _Features:
   epochs = min(1000, MAX_SEEN // len(labels))

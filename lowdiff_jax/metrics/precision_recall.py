@@ -11,12 +11,12 @@ from lowdiff_jax.types import Array, UserError
 
 NEIGHBOURS = 3
 PROTOCOL = f"{NEIGHBOURS} nearest neighbours, distances in float32"
-# Distances in memory at a time: rows of them.
+# Rows of the distance matrix in memory at a time.
 _ROWS = 500
 
 
 class PrecisionRecall(NamedTuple):
-  """Shares, 0 to 1."""
+  """Precision and recall, each in [0, 1]."""
 
   precision: float
   recall: float
@@ -25,13 +25,13 @@ class PrecisionRecall(NamedTuple):
 def precision_recall(
   features: np.ndarray, reference: np.ndarray, neighbours: int = NEIGHBOURS
 ) -> PrecisionRecall:
-  """Which share of each set lies in the manifold of the other.
+  """Computes improved precision and recall (arXiv 1904.06991, equation 1).
 
-  Kynkäänniemi et al. (arXiv 1904.06991, equation 1): the manifold of a set is
-  the union of balls around its features that reach to their k-th neighbours.
-  Precision is the share of generated images in the real manifold, recall that
-  of real images in the generated one. Distances are computed in float32, a few
-  rows at a time.
+  The manifold of a set is the union of balls around its features, each with the
+  distance to the k-th nearest neighbour as its radius. Precision is the
+  fraction of generated images in the manifold of the real ones, recall the
+  fraction of real images in the manifold of the generated ones. Distances are
+  float32.
 
   Args:
     features: [N,D] of generated images.
@@ -42,14 +42,14 @@ def precision_recall(
     Both.
 
   Raises:
-    UserError: a set has no k-th neighbours.
+    UserError: a set has at most k images.
   """
   fewest = min(len(features), len(reference))
   if fewest <= neighbours:
     raise UserError(
       f"precision and recall need more than {neighbours} images, not {fewest}"
     )
-  # Distances do not change, and lose fewer digits.
+  # Centred features lose fewer digits in |x|^2 - 2 x y + |y|^2.
   center = reference.mean(0)
   ours, theirs = jnp.asarray(features - center), jnp.asarray(reference - center)
   return PrecisionRecall(
@@ -59,10 +59,10 @@ def precision_recall(
 
 
 def _radii(features: Array, neighbours: int) -> np.ndarray:
-  """Squared distances [N] to the k-th neighbours."""
+  """Squared distances [N] to the k-th nearest neighbours."""
   distances = (_distances(rows, features) for rows in _blocks(features))
-  # The nearest of all is the feature itself. XLA would sort all distances; a
-  # view would keep them.
+  # Index 0 is the feature itself. NumPy, as XLA would sort all distances; a
+  # copy, as a view would keep the whole block in memory.
   kth = [
     np.partition(np.asarray(block), neighbours)[:, neighbours].copy()
     for block in distances
@@ -71,8 +71,8 @@ def _radii(features: Array, neighbours: int) -> np.ndarray:
 
 
 def _share_inside(features: Array, centers: Array, radii: np.ndarray) -> float:
-  """Of the features, which share is in a ball."""
-  # Each is waited for: JAX would have all distances in memory at a time.
+  """The fraction of features in any ball."""
+  # Waiting for each block keeps JAX from allocating all distances at once.
   inside = [
     np.asarray(_inside(rows, centers, radii)) for rows in _blocks(features)
   ]
@@ -80,7 +80,7 @@ def _share_inside(features: Array, centers: Array, radii: np.ndarray) -> float:
 
 
 def _blocks(features: Array) -> Iterator[Array]:
-  """Rows of one number, so that a function compiles once."""
+  """Yields blocks of equal size, padded, so that functions compile once."""
   rows = min(_ROWS, len(features))
   for start in range(0, len(features), rows):
     block = features[start : start + rows]
@@ -89,12 +89,13 @@ def _blocks(features: Array) -> Iterator[Array]:
 
 @jax.jit
 def _inside(rows: Array, centers: Array, radii: np.ndarray) -> Array:
+  """Whether each row is in any ball, [N] bool."""
   return (_distances(rows, centers) <= radii).any(1)
 
 
 @jax.jit
 def _distances(a: Array, b: Array) -> Array:
-  """|x|^2 - 2 x y + |y|^2, [N,M]."""
+  """Squared distances |x|^2 - 2 x y + |y|^2, [N,M]."""
   products = jnp.matmul(a, b.T, precision="highest")
   squares = [jnp.square(x).sum(1) for x in (a, b)]
   return jnp.maximum(squares[0][:, None] - 2 * products + squares[1], 0)

@@ -1,9 +1,9 @@
-"""What generated pictures are compared with: statistics of real ones.
+"""Reference statistics of real images.
 
-A file of them is an .npz with `mu` and `sigma`, as EDM publishes them; ADM's
-have `mu_s` and `sigma_s` of the spatial features too, and pictures `arr_0`.
-Ours have `features` of some pictures instead, and say in `meta` (JSON) how they
-were made and what pictures score that were held out.
+A reference file is an .npz with `mu` and `sigma`, as published with EDM. ADM's
+also have `mu_s` and `sigma_s` of the spatial features and the images `arr_0`.
+Files made here have `features` of some images instead of images, and `meta`
+(JSON): how they were made, and the metrics of held-out images.
 """
 
 import hashlib
@@ -25,19 +25,19 @@ from lowdiff_jax.metrics.inception import OUTPUTS
 from lowdiff_jax.metrics.inception_weights import Inception
 from lowdiff_jax.types import ImageSet, UserError
 
-# Whose features are kept for precision, recall and the kernel distance.
+# Images whose features are kept, for precision, recall and kernel distance.
 KEPT = 10_000
 
 
 class Reference(NamedTuple):
-  """Statistics of real pictures.
+  """Statistics of real images.
 
   Attributes:
-    pool: of the pooled features.
-    spatial: of the spatial features, if known.
-    features: [M,D], pooled, of some of the pictures, if known.
-    held_out: the figures of real pictures beside them, if known.
-    protocol: what they are of.
+    pool: statistics of the pooled features.
+    spatial: statistics of the spatial features; None if unknown.
+    features: pooled features [M,D] of some of the images; None if unknown.
+    held_out: the metrics of other real images; empty if unknown.
+    protocol: the file, its SHA-256 and how it was made.
   """
 
   pool: Gaussian
@@ -49,30 +49,30 @@ class Reference(NamedTuple):
 
 def make_reference(
   path: Path,
-  pictures: ImageSet,
+  images: ImageSet,
   held_out: ImageSet,
   extract: Extract,
   pool: str,
   settings: dict[str, Any],
-  figures: Callable[[Reference, Collected], dict[str, float]],
+  measure: Callable[[Reference, Collected], dict[str, float]],
 ) -> None:
-  """Computes a file of statistics, unless it is there.
+  """Computes a reference file unless it exists.
 
   Args:
-    path: of the file; interrupted, the next call goes on.
-    pictures: the real ones.
-    held_out: others, whose figures are kept with the statistics.
-    extract: pictures -> features.
-    pool: which of them are pooled.
+    path: the file. After an interruption, the next call resumes.
+    images: the real images.
+    held_out: other real images, whose metrics are stored in the file.
+    extract: images -> features.
+    pool: name of the pooled features.
     settings: all that the statistics depend on, as JSON.
-    figures: (reference, features) -> figures.
+    measure: (reference, features) -> metrics.
   """
   if agree(path.is_file()):
     return
   folder = path.with_suffix(".partial")
   if is_main():
-    print(f"statistics of {pictures.count} real pictures: {path}", flush=True)
-  ours = collect(pictures, extract, folder / "reference", settings)
+    print(f"statistics of {images.count} real images: {path}", flush=True)
+  ours = collect(images, extract, folder / "reference", settings)
   others = collect(held_out, extract, folder / "held_out", settings)
   if not is_main():
     return
@@ -88,28 +88,29 @@ def make_reference(
     "pictures": ours.count,
     "images_sha256": ours.sha256(),
     "held_out_pictures": others.count,
-    "held_out": figures(reference, others),
+    "held_out": measure(reference, others),
+  }
+  arrays: dict[str, Any] = {
+    "mu": reference.pool.mean,
+    "sigma": reference.pool.covariance,
+    **_arrays(reference.spatial),
+    "features": reference.features,
+    "meta": json.dumps(meta, indent=1),
   }
   with files.replacing(path) as partial, partial.open("wb") as file:
-    arrays: dict[str, Any] = {
-      "mu": reference.pool.mean,
-      "sigma": reference.pool.covariance,
-      **_arrays(reference.spatial),
-      "features": reference.features,
-      "meta": json.dumps(meta, indent=1),
-    }
     np.savez(file, **arrays)
   shutil.rmtree(folder)
 
 
 def _spatial(collected: Collected) -> Gaussian | None:
-  """Statistics of the spatial features, if there are any."""
+  """Statistics of the spatial features; None without such features."""
   if "spatial" not in next(collected.chunks()):
     return None
   return statistics(chunk["spatial"] for chunk in collected.chunks())
 
 
 def _arrays(spatial: Gaussian | None) -> dict[str, np.ndarray]:
+  """The arrays of the spatial statistics, by their names in a file."""
   if spatial is None:
     return {}
   return {"mu_s": spatial.mean, "sigma_s": spatial.covariance}
@@ -118,19 +119,19 @@ def _arrays(spatial: Gaussian | None) -> dict[str, np.ndarray]:
 def read_reference(
   path: Path, extract: Extract, inception: Inception, batch_size: int
 ) -> Reference:
-  """The statistics in a file.
+  """Reads a reference file.
 
   Args:
-    path: of the file.
-    extract: pictures -> features, for a file that has pictures.
-    inception: the network whose features they are.
-    batch_size: pictures at a time.
+    path: the file.
+    extract: images -> features, for a file with images.
+    inception: the network of the features.
+    batch_size: images per batch.
 
   Returns:
-    All that the file suffices for.
+    The statistics; features are those in the file or of the images in it.
 
   Raises:
-    UserError: it is missing, damaged, or of another network.
+    UserError: the file is missing, damaged, or of another network.
   """
   size = OUTPUTS[inception.pool]
   try:
@@ -138,7 +139,7 @@ def read_reference(
       sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     with np.load(path, allow_pickle=False) as file:
       arrays = {n: file[n] for n in file.files if n != "arr_0"}
-      has_pictures = "arr_0" in file.files
+      has_images = "arr_0" in file.files
   except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
     raise UserError(f"{path} cannot be read ({error})") from error
   if not {"mu", "sigma"} <= arrays.keys():
@@ -155,9 +156,9 @@ def read_reference(
   spatial, features = None, arrays.get("features")
   if "mu_s" in arrays:
     spatial = Gaussian(arrays["mu_s"], arrays["sigma_s"])
-  if has_pictures:
-    pictures = open_npz(path, batch_size)
-    features = collect(pictures, extract).column(inception.pool)
+  if has_images:
+    images = open_npz(path, batch_size)
+    features = collect(images, extract).column(inception.pool)
   held_out = meta.pop("held_out", {})
   protocol = {"file": str(path), "sha256": sha256, **meta}
   return Reference(

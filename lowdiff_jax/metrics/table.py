@@ -1,8 +1,9 @@
-"""Tables of scores: of one set of pictures, of several, of several runs.
+"""Tables of metrics: of one set of images, several sets, or several runs.
 
   python -m lowdiff_jax.metrics.table RUN_OR_FILE ...
 
-prints a row for each file in RUN/scores, and what makes two rows incomparable.
+prints a row for each file in RUN/scores, and each reason why rows are not
+comparable.
 """
 
 import json
@@ -15,22 +16,22 @@ import numpy as np
 
 from lowdiff_jax.types import UserError
 
-# Of which more is better; less is better of all others.
+# Metrics of which higher is better; of all others lower is better.
 _HIGHER = ("inception_score", "precision", "recall", "label_agreement")
-# Rows that differ in one of these do not compare.
+# Rows are comparable only if these entries of their protocols are equal.
 _MUST_AGREE = ("images", "network_sha256", "features", "reference", "rounding")
 
 Record = Mapping[str, Any]
 
 
-def distance_of(figures: Mapping[str, float]) -> str:
-  """The name of the Frechet distance among the figures of a score."""
+def distance_of(metrics: Mapping[str, float]) -> str:
+  """The name of the Frechet distance among metrics."""
   names = ("fid", "frechet_distance")
-  return next(name for name in figures if name.startswith(names))
+  return next(name for name in metrics if name.startswith(names))
 
 
 def of_one(record: Record) -> str:
-  """The figures of a set of pictures beside those of held-out real ones."""
+  """The metrics of generated images beside those of held-out real images."""
   held_out = record["held_out"]
   lines = [f"{'':24}{'generated':>12}" + (f"{'held out':>12}" * bool(held_out))]
   for name, value in record["generated"].items():
@@ -40,7 +41,7 @@ def of_one(record: Record) -> str:
 
 
 def summary(records: Mapping[Path, Record]) -> dict[str, Any]:
-  """Of sets that differ in their seeds alone: mean, spread and best."""
+  """Mean, standard deviation and best of sets that differ only in seeds."""
   names = next(iter(records.values()))["generated"]
   columns = {
     name: np.array([record["generated"][name] for record in records.values()])
@@ -59,7 +60,7 @@ def summary(records: Mapping[Path, Record]) -> dict[str, Any]:
 
 
 def of_summary(record: Record) -> str:
-  """The table of a `summary`."""
+  """The result of `summary` as a table."""
   best = next(name for name in record if name.startswith("best_of_"))
   columns = ("mean", "std", best)
   lines = [f"{'':24}" + "".join(f"{column:>12}" for column in columns)]
@@ -70,7 +71,7 @@ def of_summary(record: Record) -> str:
 
 
 def of_several(records: Mapping[str, Record]) -> str:
-  """A row for each, and a line for each reason not to compare them."""
+  """A row for each record, and a line for each reason not to compare them."""
   names = list(
     dict.fromkeys(n for r in records.values() for n in r["generated"])
   )
@@ -96,11 +97,12 @@ def of_several(records: Mapping[str, Record]) -> str:
 
 
 def _wide(name: str) -> int:
+  """The width of a column."""
   return max(len(name), 8) + 2
 
 
 def _brief(value: Any) -> str:
-  """A protocol's value in a few characters; a reference by its sum."""
+  """A value of a protocol, abbreviated; a reference as its SHA-256."""
   if isinstance(value, dict):
     value = value.get("sha256", json.dumps(value, sort_keys=True))
   text = str(value)
@@ -108,10 +110,10 @@ def _brief(value: Any) -> str:
 
 
 def read(paths: Sequence[str]) -> dict[str, Record]:
-  """The records of files, and of all in a run's folder, by their paths.
+  """Reads the records of files, or of all files of runs, by path.
 
   Raises:
-    UserError: a path with no score.
+    UserError: a file cannot be read, or no record was found.
   """
   records = {}
   for path in map(Path, paths):
@@ -121,7 +123,7 @@ def read(paths: Sequence[str]) -> dict[str, Record]:
         record = json.loads(file.read_text())
       except (OSError, ValueError) as error:
         raise UserError(f"{file} cannot be read: {error}") from error
-      if "generated" in record:  # A summary has none.
+      if "generated" in record:  # Summaries have no such entry.
         records[str(file)] = record
   if not records:
     raise UserError(f"no score in {', '.join(paths) or 'nothing'}")

@@ -1,4 +1,4 @@
-"""The blocks that EDM's U-Nets are made of."""
+"""Building blocks of EDM's U-Nets (arXiv 2206.00364)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,10 +12,10 @@ from lowdiff_jax.types import Array
 
 
 class SelfAttention(nn.Module):
-  """Attention over the pixels; its output is scaled, not yet added.
+  """Self-attention over pixels, without the residual connection.
 
-  The qkv channels are laid out as EDM publishes them: head, head channel, then
-  q, k, v fastest.
+  The qkv channels are in EDM's order: head, channel of the head, then q, k and
+  v as the fastest index.
   """
 
   num_heads: int = 1
@@ -36,12 +36,12 @@ class SelfAttention(nn.Module):
 
 
 class NoiseMapping(nn.Module):
-  """Maps noise level, label, augmentation and stage to what blocks are told.
+  """Embeds noise level, label, augmentation and stage in one vector.
 
   Attributes:
-    features: of the result.
-    embedding_dim: of the noise embedding that all else is added to.
-    embedding: "positional" or "fourier".
+    features: size of the result.
+    embedding_dim: size of the noise embedding, to which the others are added.
+    embedding: noise embedding, "positional" or "fourier".
     num_classes: 0 without labels.
     augment_dim: size of the augmentation labels, 0 without.
   """
@@ -60,9 +60,10 @@ class NoiseMapping(nn.Module):
     augment: Array | None,
     stage: Array | None,
   ) -> Array:
+    """Returns the embedding [B, features]; arguments as in `types.Backbone`."""
     emb = self._embed(c_noise)
     if self.num_classes:
-      # NO_LABEL is the zero vector.
+      # NO_LABEL gives the zero vector.
       onehot = jax.nn.one_hot(label, self.num_classes)
       onehot = onehot * jnp.sqrt(float(self.num_classes))
       emb += self._linear(self.embedding_dim, "map_label")(onehot)
@@ -89,15 +90,16 @@ class NoiseMapping(nn.Module):
 
 
 class UNetBlock(nn.Module):
-  """Residual block: norm, silu, conv, twice; then attention if asked.
+  """Residual block, twice (norm, silu, conv), then optional self-attention.
 
   Attributes:
-    features: output channels.
-    resample: "up", "down" or "": before the first convolution and on the skip.
-    taps: of the filter that resamples.
-    attention: of the self-attention that follows; None without.
+    features: number of output channels.
+    resample: "up" or "down" resamples before the first convolution and on the
+      skip connection; "" does not.
+    taps: resampling filter.
+    attention: function used by the self-attention; None omits it.
     dropout: probability, before the second convolution.
-    dtype: of the convolutions; skips and sums are float32.
+    dtype: dtype of the convolutions; skips and sums are float32.
   """
 
   features: int

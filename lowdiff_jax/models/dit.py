@@ -1,8 +1,9 @@
 """LightningDiT (arXiv 2501.01423): a diffusion transformer for latents.
 
-DiT with adaLN-Zero (arXiv 2212.09748), its layers those of language models:
-RMSNorm (arXiv 1910.07467), SwiGLU (arXiv 2002.05202), rotary positions (arXiv
-2104.09864). Modules carry the published names; what is per layer is stacked.
+A DiT with adaLN-Zero (arXiv 2212.09748), RMSNorm (arXiv 1910.07467), SwiGLU
+(arXiv 2002.05202) and rotary position embeddings (arXiv 2104.09864). Modules
+have the published names; the parameters of the blocks are stacked along a
+leading axis.
 """
 
 from collections.abc import Callable
@@ -19,7 +20,8 @@ from lowdiff_jax.types import NO_LABEL, Array, UserError
 # (depth, hidden size, heads)
 SIZES = {"B": (12, 768, 12), "L": (24, 1024, 16), "XL": (28, 1152, 16)}
 POSITIONS = ("integer", "stretched")
-# What the backward pass finds stored of a block; all else it computes again.
+# What the forward pass of a block stores; the backward pass recomputes the
+# rest.
 REMAT = {
   "none": jax.checkpoint_policies.everything_saveable,
   "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
@@ -28,27 +30,28 @@ REMAT = {
 
 
 class LightningDiT(nn.Module):
-  """A transformer over patches that takes any grid up to its largest.
+  """A transformer over patches, for square grids up to `input_size`.
 
   Attributes:
-    out_channels: of the output.
-    hidden_size: width of a token, a multiple of 4 heads.
-    depth: blocks.
-    num_heads: attention heads.
+    out_channels: number of output channels.
+    hidden_size: width of a token, a multiple of 4 num_heads.
+    depth: number of blocks.
+    num_heads: number of attention heads.
     input_size: side of the largest grid, in tokens.
-    patch_size: side of a token, in pixels.
+    patch_size: side of a patch, in pixels.
     mlp_ratio: the SwiGLU has 2/3 mlp_ratio hidden_size features.
     num_classes: 0 without labels.
     qk_norm: whether queries and keys are normalised.
-    positions: of token i in a smaller grid: "integer": i; "stretched":
-      i input_size / side, so that all grids cover the same extent.
-    position_table: of these positions and the width, what is added to tokens.
+    positions: position of token i in a grid of `side` tokens: "integer": i;
+      "stretched": i input_size / side, so that all grids cover the same extent.
+    position_table: (positions [side], hidden_size) -> the position embedding
+      [side^2, hidden_size] that is added to the tokens.
     condition_channels: trailing input channels whose weights start at zero.
-    remat: what is computed again in the backward pass rather than stored:
-      "none"; "dots": all but the products with weights; "full": all of a block.
-    dtype: of the tokens' matrix products and attention; parameters, residual
-      stream, norms, softmax and what is per image (time, class, modulation)
-      are float32.
+    remat: what the backward pass recomputes: "none": nothing; "dots": all but
+      the products with weights; "full": the whole block.
+    dtype: dtype of the tokens' matrix products and of attention. Parameters,
+      residual stream, norms, softmax and all that is computed once per image
+      (time, class, modulation) are float32.
     attention: (query, key, value) -> values; see `layers.attention`.
   """
 
@@ -62,7 +65,9 @@ class LightningDiT(nn.Module):
   num_classes: int = 0
   qk_norm: bool = False
   positions: str = "integer"
-  position_table: Callable = position.sincos_table
+  position_table: Callable[[np.ndarray, int], np.ndarray] = (
+    position.sincos_table
+  )
   condition_channels: int = 0
   remat: str = "none"
   dtype: Any = jnp.float32
@@ -84,21 +89,21 @@ class LightningDiT(nn.Module):
     augment: Array | None = None,
     train: bool = False,
   ) -> Array:
-    """The velocity F(x; c_noise), from noise to data.
+    """Predicts the velocity F(x; c_noise), which points from noise to data.
 
     Args:
       x: [B,H,H,C + condition_channels] scaled noisy image, condition last.
       c_noise: [B] time, 0 for noise and 1 for data; see `precondition.flow`.
       label: [B] classes or `NO_LABEL`; needed if the network has classes.
       stage: [B, embedding_dim] added to the time embedding.
-      augment: None; no augmentation labels are known.
-      train: of no effect: there is no dropout.
+      augment: must be None; this network takes no augmentation labels.
+      train: ignored: there is no dropout.
 
     Returns:
       [B,H,H,out_channels] float32.
 
     Raises:
-      UserError: augmentation labels.
+      UserError: `augment` is not None.
     """
     del train
     if augment is not None:
@@ -124,7 +129,7 @@ class LightningDiT(nn.Module):
 
   def _embed_patches(self, x: Array) -> Array:
     patch = (self.patch_size, self.patch_size)
-    # A linear layer on flattened patches, and initialised as one.
+    # Initialised as a linear layer on flattened patches.
     init = nn.initializers.variance_scaling(
       1.0, "fan_avg", "uniform", in_axis=(0, 1, 2)
     )
@@ -142,11 +147,10 @@ class LightningDiT(nn.Module):
   def _embed_image(
     self, c_noise: Array, label: Array | None, stage: Array | None
   ) -> Array:
-    """silu(time + class + stage), [B,1,hidden_size], that all blocks see."""
+    """silu(time + class + stage) [B,1,hidden_size], an input of all blocks."""
     emb = dit_blocks.TimeEmbedding(self.hidden_size, name="t_embedder")(c_noise)
     if self.num_classes:
-      if label is None:
-        raise ValueError("a network with classes needs labels")
+      assert label is not None
       row = jnp.where(label == NO_LABEL, self.num_classes, label)
       table = nn.Embed(
         self.num_classes + 1,
@@ -160,7 +164,10 @@ class LightningDiT(nn.Module):
     return jax.nn.silu(emb)[:, None]
 
   def _blocks(self) -> nn.Module:
-    """All blocks as one that is compiled once, its parameters stacked."""
+    """The blocks as a scan over stacked parameters, which compiles one block.
+
+    The result maps (x, emb, rotation) to (x, None).
+    """
     block = nn.remat(
       dit_blocks.Block, policy=REMAT[self.remat], prevent_cse=False
     )

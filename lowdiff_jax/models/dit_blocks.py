@@ -1,4 +1,4 @@
-"""The blocks that LightningDiT is made of; their names are the published."""
+"""Building blocks of LightningDiT, with the published module names."""
 
 from collections.abc import Callable
 from typing import Any
@@ -26,7 +26,7 @@ class Block(nn.Module):
   def __call__(
     self, x: Array, emb: Array, rotation: tuple[Array, Array]
   ) -> tuple[Array, None]:
-    """[B,T,C] -> [B,T,C], and the None that a scan asks for."""
+    """Returns [B,T,C] and None, the output per step that `nn.scan` expects."""
     c = x.shape[-1]
     modulation = jnp.split(_modulation(6 * c)(emb), 6, axis=-1)
     shift1, scale1, gate1, shift2, scale2, gate2 = modulation
@@ -41,7 +41,7 @@ class Block(nn.Module):
 
 
 class RotaryAttention(nn.Module):
-  """Attention over tokens; queries and keys are turned by their positions."""
+  """Self-attention with rotary position embeddings."""
 
   num_heads: int
   qk_norm: bool
@@ -64,7 +64,7 @@ class RotaryAttention(nn.Module):
 
 
 class SwiGLU(nn.Module):
-  """W3 (silu(W1 x) * W2 x), the first two matrices being one."""
+  """W3 (silu(W1 x) * W2 x); W1 and W2 are one matrix, "w12"."""
 
   features: int
   dtype: Any
@@ -76,7 +76,7 @@ class SwiGLU(nn.Module):
 
 
 class TimeEmbedding(nn.Module):
-  """Two layers on [cos(t f_i), sin(t f_i)], f_i = 10000^(-i/128), i < 128."""
+  """An MLP on [cos(t f_i), sin(t f_i)], f_i = 10000^(-i/128), i < 128."""
 
   features: int
 
@@ -92,7 +92,7 @@ class TimeEmbedding(nn.Module):
 
 
 class FinalLayer(nn.Module):
-  """Modulated norm and a linear layer, which starts at zero."""
+  """Modulated norm and a zero-initialised linear layer."""
 
   features: int
   dtype: Any

@@ -1,4 +1,4 @@
-"""Layers that the backbones share."""
+"""Layers shared by the backbones."""
 
 import functools
 import re
@@ -11,18 +11,21 @@ from flax import linen as nn
 
 from lowdiff_jax.types import Array
 
+# (key, shape, dtype) -> parameter.
+Initializer = Callable[..., Array]
 
-def xavier_uniform(gain: float = 1.0) -> Callable:
-  """gain * U(-a, a) with a = sqrt(6 / (fan_in + fan_out)); gain 0: zeros."""
+
+def xavier_uniform(gain: float = 1.0) -> Initializer:
+  """gain U(-a, a) with a = sqrt(6 / (fan_in + fan_out)); zeros for gain 0."""
   if gain == 0:
     return nn.initializers.zeros
   return nn.initializers.variance_scaling(gain**2, "fan_avg", "uniform")
 
 
-def zero_tail(init: Callable, tail: int) -> Callable:
-  """`init` for a kernel whose last `tail` input channels start at zero.
+def zero_tail(init: Initializer, tail: int) -> Initializer:
+  """`init`, except that the last `tail` input channels start at zero.
 
-  What enters through those channels then changes nothing until it is trained.
+  An untrained network then ignores these channels.
   """
 
   def initialise(
@@ -38,11 +41,11 @@ def zero_tail(init: Callable, tail: int) -> Callable:
 def positional_embedding(value: Array, features: int) -> Array:
   """[sin(value f_i), cos(value f_i)], f_i = 10000^(-i/(features/2 - 1)).
 
-  The embedding of DDPM++ with EDM's order of sine and cosine.
+  DDPM++'s embedding with EDM's order of sine and cosine.
 
   Args:
     value: [B].
-    features: an even number of at least 4.
+    features: even, at least 4.
 
   Returns:
     [B, features] float32.
@@ -56,8 +59,8 @@ def positional_embedding(value: Array, features: int) -> Array:
 class FourierEmbedding(nn.Module):
   """[sin(2 pi value f_i), cos(2 pi value f_i)], f_i ~ N(0, 16^2), fixed.
 
-  The embedding of NCSN++; the frequencies are ported with the parameters and
-  never trained.
+  NCSN++'s embedding. The frequencies are stored with the parameters, so that
+  published weights bring theirs, and are never trained.
   """
 
   features: int
@@ -74,13 +77,13 @@ class FourierEmbedding(nn.Module):
 def conv(
   features: int, kernel: int = 3, *, gain: float = 1.0, **kwargs: Any
 ) -> nn.Conv:
-  """A same-size convolution with EDM's initialisation."""
+  """A convolution with EDM's initialisation, padded to keep the size."""
   kwargs.setdefault("kernel_init", xavier_uniform(gain))
   return nn.Conv(features, (kernel, kernel), **kwargs)
 
 
 def group_norm(channels: int, name: str) -> nn.GroupNorm:
-  """EDM's group norm, in float32: at least 4 channels and at most 32 groups."""
+  """EDM's group norm, float32; at most 32 groups, of at least 4 channels."""
   groups = min(32, channels // 4)
   return nn.GroupNorm(groups, epsilon=1e-6, dtype=jnp.float32, name=name)
 
@@ -92,11 +95,11 @@ def attention(
 
   Args:
     query, key, value: [B,T,heads,D].
-    capability: of the NVIDIA GPU that runs it, as "9.0"; None for any other
-      device.
+    capability: compute capability of the NVIDIA GPU that runs it, such as
+      "9.0"; None for any other device.
 
   Returns:
-    [B,T,heads,D], from cuDNN's fused kernel where it has one.
+    [B,T,heads,D]; computed by cuDNN's fused kernel where `cudnn_attends`.
   """
   fused = cudnn_attends(capability, query.dtype, query.shape[-1])
   return jax.nn.dot_product_attention(
@@ -105,24 +108,25 @@ def attention(
 
 
 def fused_attention(device: jax.Device) -> Callable[..., Array]:
-  """`attention` by the fastest kernel of the device that will run it."""
+  """`attention` with the fastest kernel for `device`."""
   capability = getattr(device, "compute_capability", None)
   return functools.partial(attention, capability=capability)
 
 
 def cudnn_attends(capability: str | None, dtype: Any, size: int) -> bool:
-  """Whether cuDNN's fused attention takes heads of this size.
+  """Whether cuDNN's fused attention supports heads of this size.
 
   Args:
-    capability: of an NVIDIA GPU, as "9.0"; None for any other device.
-    dtype: of the heads.
-    size: of a head.
+    capability: compute capability of an NVIDIA GPU, such as "9.0"; None for any
+      other device.
+    dtype: dtype of queries, keys and values.
+    size: number of channels of a head, D.
 
   Returns:
-    True for 16 bits on Ampere up to 128 channels, on Hopper up to 256.
+    True for 16-bit heads of up to 128 channels on Ampere and 256 on Hopper.
   """
   version = re.fullmatch(r"(\d+)\.\d+", capability or "")
-  if version is None:
+  if not version:
     return False
   major = int(version[1])
   largest = 0 if major < 8 else 128 if major < 9 else 256
@@ -130,13 +134,13 @@ def cudnn_attends(capability: str | None, dtype: Any, size: int) -> bool:
 
 
 def halve(x: Array, taps: tuple[int, ...], *, padded: bool = True) -> Array:
-  """Filters with outer(taps, taps) and keeps every other pixel.
+  """Downsamples by 2: filters with outer(taps, taps), keeps every other pixel.
 
   Args:
     x: [B,H,W,C].
-    taps: of the filter, normalised here; (1, 1) averages 2x2 pixels.
-    padded: whether zeros around the image keep the size at H/2; without them x
-      must bring a margin of (len(taps) - 1) // 2 itself.
+    taps: filter, normalised here; (1, 1) averages 2x2 pixels.
+    padded: whether to pad with zeros; without, x must include a margin of
+      (len(taps) - 1) // 2 pixels on each side.
 
   Returns:
     [B,H/2,W/2,C].
@@ -149,14 +153,14 @@ def halve(x: Array, taps: tuple[int, ...], *, padded: bool = True) -> Array:
 
 
 def double(x: Array, taps: tuple[int, ...]) -> Array:
-  """Puts zeros between pixels and filters: [B,H,W,C] -> [B,2H,2W,C].
+  """Upsamples by 2: inserts zeros, filters with 4 outer(taps, taps).
 
   Args:
     x: [B,H,W,C].
-    taps: of the filter, normalised here; (1, 1) repeats pixels 2x2.
+    taps: filter, normalised here; (1, 1) repeats pixels 2x2.
 
   Returns:
-    [B,2H,2W,C], of the same mean.
+    [B,2H,2W,C].
   """
   if taps == (1, 1):
     return jnp.repeat(jnp.repeat(x, 2, 1), 2, 2)
@@ -172,7 +176,7 @@ def _filter(
   strides: tuple[int, int] = (1, 1),
   **kwargs: Any,
 ) -> Array:
-  """A convolution of each channel with outer(taps, taps) / sum(taps)^2."""
+  """Convolves each channel with outer(taps, taps) / sum(taps)^2."""
   kernel = jnp.outer(jnp.asarray(taps, x.dtype), jnp.asarray(taps, x.dtype))
   kernel = (kernel / kernel.sum())[:, :, None, None]
   channels = x.shape[-1]

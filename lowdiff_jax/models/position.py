@@ -1,4 +1,6 @@
-"""Where a token is: tables that are computed, never trained."""
+"""Position embeddings of tokens: fixed sin-cos tables and rotary embeddings."""
+
+from typing import TypeVar
 
 from typing import Any
 
@@ -7,23 +9,26 @@ import numpy as np
 
 from lowdiff_jax.types import Array
 
+_Positions = TypeVar("_Positions", Array, np.ndarray)
 
-def phases(position: Any, count: int) -> Any:
+
+def phases(position: _Positions, count: int) -> _Positions:
   """position * 10000^(-i/count) for i < count: [...] -> [..., count]."""
   return position[..., None] * 10000.0 ** (-np.arange(count) / count)
 
 
 def sincos_table(positions: np.ndarray, features: int) -> np.ndarray:
-  """The fixed embedding of a grid's columns, then of its rows.
+  """The fixed 2D sin-cos embedding of DiT (arXiv 2212.09748).
 
-  Each is [sin(p f_i), cos(p f_i)] with f_i = 10000^(-4i/features).
+  [sin(p f_i), cos(p f_i)] with f_i = 10000^(-4i/features), for p the column and
+  then for p the row of each token.
 
   Args:
-    positions: [side] along either axis.
-    features: a multiple of 4.
+    positions: [side], along both axes.
+    features: size of the embedding, a multiple of 4.
 
   Returns:
-    [side^2, features] float32, row by row.
+    [side^2, features] float32, tokens row by row.
   """
   row, column = _grid(positions)
   angles = [phases(p, features // 4) for p in (column, row)]
@@ -34,39 +39,39 @@ def sincos_table(positions: np.ndarray, features: int) -> np.ndarray:
 def rotary_table(
   positions: np.ndarray, features: int
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Cosine and sine of the angle that each pair of channels is turned by.
+  """Cosine and sine of the rotation angle of each pair of channels.
 
-  The angles are p f_i with f_i = 10000^(-4i/features), of the row p for the
-  first half of the pairs and of the column for the rest.
+  The angles are p f_i with f_i = 10000^(-4i/features), where p is the row of
+  the token for the first half of the pairs and the column for the second.
 
   Args:
-    positions: [side] along either axis.
-    features: of a head, a multiple of 4.
+    positions: [side], along both axes.
+    features: number of channels of a head, a multiple of 4.
 
   Returns:
-    Two [side^2, 1, features / 2] float32, the axis of length 1 for the heads.
+    Two [side^2, 1, features / 2] float32, to broadcast over the heads.
   """
-  axes = [phases(p, features // 4) for p in _grid(positions)]
-  angles = np.concatenate(axes, axis=1)[:, None]
+  halves = [phases(p, features // 4) for p in _grid(positions)]
+  angles = np.concatenate(halves, axis=1)[:, None]
   return np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
 
 
 def _grid(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """The row and the column of each token, row by row."""
-  grid = np.meshgrid(positions, positions, indexing="ij")
-  return grid[0].ravel(), grid[1].ravel()
+  """The row and the column of each token, [side^2] each, row by row."""
+  row, column = np.meshgrid(positions, positions, indexing="ij")
+  return row.ravel(), column.ravel()
 
 
-def rotate(x: Array, cos: Array, sin: Array) -> Array:
-  """Turns each pair of neighbouring channels (arXiv 2104.09864, equation 15).
+def rotate(x: Array, cos: Array | np.ndarray, sin: Array | np.ndarray) -> Array:
+  """Rotates each pair of adjacent channels (arXiv 2104.09864, equation 15).
 
   Args:
     x: [B,T,heads,D].
-    cos, sin: of the angles, [T,1,D/2]; see `rotary_table`.
+    cos, sin: cosines and sines of the angles, [T,1,D/2]; see `rotary_table`.
 
   Returns:
     [B,T,heads,D] float32.
   """
   first, second = x[..., ::2], x[..., 1::2]
-  turned = (first * cos - second * sin, second * cos + first * sin)
-  return jnp.stack(turned, axis=-1).reshape(x.shape)
+  rotated = (first * cos - second * sin, second * cos + first * sin)
+  return jnp.stack(rotated, axis=-1).reshape(x.shape)

@@ -14,32 +14,32 @@ ENTRIES = ("matching_level", "top_level")
 
 
 class UNet(nn.Module):
-  """DDPM++ or NCSN++, which smaller images enter on a level of their own.
+  """DDPM++ or NCSN++, for images of several resolutions.
 
-  Modules carry the published names, in which a level is called after the
-  resolution it works at when an image of full resolution enters.
+  Modules have the published names, which name a level by its resolution for
+  images of full resolution.
 
   Attributes:
-    resolution: of the largest image.
-    out_channels: of the output.
+    resolution: side of the largest image.
+    out_channels: number of output channels.
     model_channels: base width.
     channel_mult: width of each level, in base widths.
     num_blocks: blocks per level in the encoder; the decoder has one more.
-    attn_resolutions: levels with self-attention.
+    attn_resolutions: resolutions of the levels with self-attention.
     dropout: probability.
     num_classes: 0 without labels.
     augment_dim: size of the augmentation labels, 0 without.
-    embedding: of the noise: "positional", or "fourier" (NCSN++).
+    embedding: noise embedding: "positional", or "fourier" (NCSN++).
     noise_mult: size of the noise embedding, in base widths; NCSN++: 2.
     encoder: "standard", or "residual": the filtered input is added to each
       level (NCSN++).
-    taps: of the filter that resamples; NCSN++: (1, 3, 3, 1).
+    taps: resampling filter; NCSN++: (1, 3, 3, 1).
     entry: "matching_level": an image of resolution/2^l enters and leaves at
-      level l through its own convolutions; "top_level": it enters at level 0
-      and runs through all levels.
+      level l through convolutions of that level; "top_level": every image
+      enters at level 0 and passes through all levels.
     condition_channels: trailing input channels whose weights start at zero.
-    dtype: of convolutions and attention; parameters, normalisation, softmax,
-      skips and sums are float32.
+    dtype: dtype of convolutions and attention; parameters, normalisation,
+      softmax, skips and sums are float32.
     attention: (query, key, value) -> values; see `layers.attention`.
   """
 
@@ -110,17 +110,19 @@ class UNet(nn.Module):
     return head(jax.nn.silu(x)).astype(jnp.float32)
 
   def _entry_level(self, side: int) -> int:
+    """The level at which an image of this side enters."""
     if self.entry == "top_level":
       return 0
     return (self.resolution // side).bit_length() - 1
 
   def _side(self, level: int) -> str:
+    """A level's part of the published names, such as "32x32"."""
     return f"{self.resolution >> level}x{self.resolution >> level}"
 
   def _encode(
     self, x: Array, emb: Array, first: int, train: bool
   ) -> tuple[Array, list[Array]]:
-    """Returns the innermost features and the skips, outermost first."""
+    """Returns the innermost features and the skips, from the outermost in."""
     skips, aux = [], x
     for level in range(first, len(self.channel_mult)):
       side = self._side(level)
@@ -128,7 +130,7 @@ class UNet(nn.Module):
         width = self.channel_mult[level - 1] if level else 1
         conv = self._input_conv(self.model_channels * width, f"enc_{side}_conv")
         x = conv(x).astype(jnp.float32)
-        # An inner level's own input convolution stands for all before it.
+        # At an inner level the residual starts from its own convolution.
         aux = x if level else aux
       else:
         down = self._block(f"enc_{side}_down", x.shape[-1], resample="down")
@@ -145,21 +147,21 @@ class UNet(nn.Module):
     return x, skips
 
   def _input_conv(self, features: int, name: str, **kwargs: Any) -> nn.Conv:
-    """A convolution of the network's input: the condition's part is zero."""
+    """A convolution of the input; weights on the condition start at zero."""
     init = layers.zero_tail(layers.xavier_uniform(), self.condition_channels)
     return layers.conv(
       features, kernel_init=init, dtype=self.dtype, name=name, **kwargs
     )
 
   def _residual(self, aux: Array, level: int, features: int) -> Array:
-    """The filtered input of NCSN++: convolved, then halved."""
+    """NCSN++'s residual of the input: convolved, then filtered and halved."""
     margin = 1 + (len(self.taps) - 1) // 2
-    kwargs: dict[str, Any] = {"padding": [(margin, margin)] * 2}
+    padding = [(margin, margin)] * 2
     name = f"enc_{self._side(level)}_aux_residual"
     if level == 1:
-      conv = self._input_conv(features, name, **kwargs)
+      conv = self._input_conv(features, name, padding=padding)
     else:
-      conv = layers.conv(features, dtype=self.dtype, name=name, **kwargs)
+      conv = layers.conv(features, dtype=self.dtype, name=name, padding=padding)
     return layers.halve(conv(aux), self.taps, padded=False)
 
   def _decode(

@@ -11,28 +11,27 @@ from lowdiff_jax.diffusion import pyramid
 from lowdiff_jax.models import layers
 from lowdiff_jax.types import Array, Condition, Denoiser, Preconditioning
 
-# What a stage with a condition denoises.
+# What a conditioned stage denoises: x, or x - upsample(low_res).
 TARGETS = ("image", "residual")
 
 
 class UnifiedDenoiser(nn.Module):
   """D(x; sigma, k, c, s, y) = c_skip x + c_out F(c_in x, c; c_noise, k, s, y).
 
-  k is the stage, known from the resolution of x; c = upsample(low_res) the
-  condition with noise of std s; y the label. Everything that this adds to the
-  backbone F (the weights on c, the embeddings of k and s) starts at zero, so at
-  the top resolution a pretrained backbone is the pretrained denoiser. With one
-  resolution nothing is added: that is the baseline, which takes images of other
-  resolutions as its backbone does.
+  k is the stage, which follows from the resolution of x; c = upsample(low_res)
+  is the condition, with noise of std s; y is the label. All that is added to
+  the backbone F (the weights on c, the embeddings of k and s) starts at zero,
+  so that a pretrained F gives the pretrained denoiser at the top resolution.
+  With one resolution nothing is added: this is the baseline, which denoises
+  images of any resolution that F accepts.
 
-  A stage may denoise the residual x - c instead, which is small, of mean zero,
-  and all that is unknown:
+  A stage may denoise the residual x - c instead:
     D = c + c_skip (x - c) + c_out F(c_in (x - c), c; c_noise, k, s, y).
 
   Attributes:
-    backbone: F, a `types.Backbone` module; one of several resolutions takes the
-      condition as `condition_channels` trailing input channels.
-    resolutions: of the stages, the lowest first.
+    backbone: F, a `types.Backbone` module; with several resolutions, its
+      `condition_channels` trailing input channels hold the condition.
+    resolutions: resolutions of the stages, the lowest first.
     precondition: (sigma, resolution) -> Preconditioning.
     residual: resolutions that denoise x - c instead of x.
     shared: False gives each resolution a backbone of its own (Cascaded
@@ -60,7 +59,7 @@ class UnifiedDenoiser(nn.Module):
     pre = jax.tree.map(lambda c: c[:, None, None, None], pre)._replace(
       c_noise=pre.c_noise
     )
-    origin: Array = jnp.zeros(())
+    origin: Array | float = 0.0
     if resolution in self.residual and cond.low_res is not None:
       origin = pyramid.upsample(cond.low_res)
     noisy = noisy - origin
@@ -94,7 +93,7 @@ class UnifiedDenoiser(nn.Module):
   def _condition(
     self, cond: Condition, resolution: int, noisy: Array
   ) -> tuple[Array, Array]:
-    """The condition at the resolution of `noisy`, and the stage embedding."""
+    """The scaled condition [B,H,W,C] and the stage embedding [B,D]."""
     features = self.backbone.embedding_dim
     zeros = nn.initializers.zeros
     table = self.param(
@@ -104,9 +103,8 @@ class UnifiedDenoiser(nn.Module):
     if cond.low_res is None:
       shape = (noisy.shape[0], features)
       return jnp.zeros_like(noisy), jnp.broadcast_to(embedding, shape)
-    if cond.low_res_sigma is None:
-      raise ValueError("a condition needs its noise level, low_res_sigma")
-    # The logarithm needs a floor, below any noise that one would add.
+    assert cond.low_res_sigma is not None
+    # log(0) is infinite; the floor is below any level in use.
     level = jnp.maximum(cond.low_res_sigma, 1e-3)
     pre = self.precondition(level, resolution // 2)
     level = layers.positional_embedding(pre.c_noise, features)
@@ -116,6 +114,7 @@ class UnifiedDenoiser(nn.Module):
     return low_res, embedding + embed_level(level)
 
   def _name(self, part: str, resolution: int) -> str:
+    """A module's name; separate networks have the resolution in theirs."""
     if len(self.resolutions) == 1:
       (resolution,) = self.resolutions
     return part if self.shared else f"{part}_{resolution}x{resolution}"
@@ -124,12 +123,12 @@ class UnifiedDenoiser(nn.Module):
 def init_params(
   denoiser: UnifiedDenoiser, key: Array, channels: int
 ) -> dict[str, Any]:
-  """The parameters of all stages, in one tree.
+  """Initialises the parameters of all stages.
 
   Args:
     denoiser: the denoiser.
-    key: a key.
-    channels: of the image.
+    key: random key.
+    channels: number of channels of an image.
 
   Returns:
     The "params" collection.
@@ -153,14 +152,25 @@ def bind(
   params: dict[str, Any],
   dropout_key: Array | None = None,
 ) -> Denoiser:
-  """The denoiser as a plain function; with `dropout_key` in training mode."""
+  """The denoiser as a function of its inputs alone.
+
+  Args:
+    denoiser: the denoiser.
+    params: its parameters.
+    dropout_key: enables training mode with this key for dropout.
+
+  Returns:
+    The function.
+  """
+  # Flax declares that `apply` may also return the mutated variables.
+  apply: Callable[..., Any] = denoiser.apply
 
   def denoise(noisy: Array, sigma: Array, cond: Condition) -> Any:
     if dropout_key is None:
-      return denoiser.apply({"params": params}, noisy, sigma, cond)
-    # Stages differ in resolution; so do their masks.
+      return apply({"params": params}, noisy, sigma, cond)
+    # Stages must not share dropout masks.
     key = jax.random.fold_in(dropout_key, noisy.shape[1])
-    return denoiser.apply(
+    return apply(
       {"params": params},
       noisy,
       sigma,

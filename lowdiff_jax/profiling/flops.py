@@ -1,4 +1,4 @@
-"""What a network has to multiply, and what a device could."""
+"""Counts MACs of functions, and the peak FLOP/s of devices."""
 
 import functools
 import math
@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 from jax.extend import core
 
-# Dense TFLOP/s of one device by the makers' data sheets, 16-bit and float32 as
-# JAX multiplies it by default: TF32 on GPUs, bfloat16 on TPUs.
+# Dense TFLOP/s of one device by its data sheet: 16-bit, and float32 at JAX's
+# default precision (TF32 on GPUs, bfloat16 on TPUs).
 DATA_SHEETS = {
   "B200": (2250, 1125),
   "H200": (989, 494),
@@ -28,25 +28,30 @@ DATA_SHEETS = {
 def macs(function: Callable, *args: Any) -> int:
   """MACs (multiply-adds) of convolutions and matrix products in a function.
 
-  A convolution of kernel [k,k,I,O] does k k I of them for each number that it
-  puts out, those with the padding included. Counted from the operations that
-  JAX traces, so the same for every device and compiler; a FLOP count is twice
-  that.
+  A convolution with kernel [k,k,I,O] counts k k I MACs per output element,
+  padding included. They are counted in the jaxpr, so the number does not depend
+  on device and compiler. FLOPs are twice the MACs.
 
   Args:
     function: traced, not run.
     *args: arrays or their shapes.
 
   Returns:
-    The number.
+    The number of MACs.
 
   Raises:
-    ValueError: a loop whose number of turns only running it would tell.
+    ValueError: the function has a while loop, whose length is unknown.
   """
   return _count(jax.make_jaxpr(function)(*args).jaxpr)
 
 
+def _shape(variable: Any) -> tuple[int, ...]:
+  """The shape of a variable of a jaxpr."""
+  return variable.aval.shape
+
+
 def _count(jaxpr: core.Jaxpr) -> int:
+  """MACs of a jaxpr and of those inside it."""
   total = 0
   for eqn in jaxpr.eqns:
     name = eqn.primitive.name
@@ -63,7 +68,7 @@ def _count(jaxpr: core.Jaxpr) -> int:
       total += math.prod(_shape(eqn.outvars[0])) * length
     elif name.startswith("dot_product_attention_fwd"):
       # cuDNN's fused kernel: q k^T and its product with v.
-      query, key = map(_shape, eqn.invars[:2])
+      query, key = (_shape(v) for v in eqn.invars[:2])
       total += 2 * math.prod(query) * key[1]
     else:
       inner = sum(_count(j) for j in _inner(eqn.params.values()))
@@ -76,6 +81,7 @@ def _shape(variable: Any) -> tuple[int, ...]:
 
 
 def _inner(values: Iterable[Any]) -> Iterator[core.Jaxpr]:
+  """Yields the jaxprs among the parameters of an equation."""
   for value in values:
     if isinstance(value, tuple | list):
       yield from _inner(value)
@@ -86,21 +92,21 @@ def _inner(values: Iterable[Any]) -> Iterator[core.Jaxpr]:
 
 
 class Peak(NamedTuple):
-  """FLOP/s of all devices together at their best, and where that is from."""
+  """Peak FLOP/s of all devices together, and its source."""
 
   flops: float
   name: str
 
 
 def peak(dtype: str) -> Peak:
-  """What the devices of this run could do.
+  """The peak FLOP/s of this run's devices.
 
   Args:
     dtype: "float32" or "bfloat16".
 
   Returns:
-    The data sheet's FLOP/s; for a device without one here, what it makes of a
-    product of two large matrices.
+    FLOP/s by `DATA_SHEETS`; for other devices measured on a product of two
+    large matrices.
   """
   kind = jax.devices()[0].device_kind
   for name, (half, single) in DATA_SHEETS.items():
@@ -112,7 +118,7 @@ def peak(dtype: str) -> Peak:
 
 @functools.cache
 def _matrix_product(dtype: str, size: int = 1024, repeats: int = 5) -> float:
-  """FLOP/s of the product of two square matrices, the median."""
+  """Median FLOP/s of the product of two square matrices."""
   matrix = jnp.ones((size, size), dtype)
   product = jax.jit(jnp.matmul)
   seconds = []

@@ -1,4 +1,4 @@
-"""Images per second of several samplers, measured side by side."""
+"""Measures the throughput of sampling, training and decoding."""
 
 import statistics
 import time
@@ -20,10 +20,10 @@ class Candidate(NamedTuple):
   """One way to generate images.
 
   Attributes:
-    name: for the table.
-    stages: of sampling.
-    generator: of the denoiser.
-    params: of the denoiser.
+    name: name in the table.
+    stages: stages of sampling.
+    generator: generator of the denoiser.
+    params: parameters of the denoiser.
   """
 
   name: str
@@ -39,18 +39,18 @@ def benchmark(
   repeats: int,
   peak: float,
 ) -> list[dict[str, Any]]:
-  """Times the candidates in turn, so that a drifting machine hits all alike.
+  """Times candidates in turn, so that drifts of speed affect all equally.
 
   Args:
     candidates: the first one is the cascade; ratios are its speed over theirs.
-    batch_size: images in a batch.
-    repeats: timed runs of each, after one that is not counted.
-    peak: FLOP/s of the devices at their best.
+    batch_size: images per batch.
+    repeats: timed runs of each, after a warm-up run.
+    peak: peak FLOP/s of the devices.
 
   Returns:
-    One row for each candidate: images/s (median), with decoding and without,
-    NFE and FLOPs per resolution, the part of `peak` that these make up while
-    sampling, compile seconds, bytes of the compiled program.
+    One row for each candidate: median images/s with and without decoding, NFE
+    and FLOPs per resolution, model FLOPs utilisation (fraction of `peak` while
+    sampling), compile seconds, bytes of memory of the compiled program.
   """
   rows, calls = [], []
   for candidate in candidates:
@@ -59,7 +59,7 @@ def benchmark(
       0,
       np.arange(batch_size),
       np.zeros(batch_size, np.int32),
-      None,  # Said, so that scoring calls the same program.
+      None,  # Explicit, as in `Generator.generate`: the same program.
     )
     jitted = candidate.generator.program(candidate.stages)
     program, compile_row = _compile(jitted, args)
@@ -94,8 +94,8 @@ def benchmark(
 def _compile(
   generate: Any, args: tuple[Any, ...]
 ) -> tuple[Any, dict[str, Any]]:
-  """The compiled program, and what compiling took."""
-  hits = []
+  """Compiles; returns the program, its compile time and its memory."""
+  hits: list[str] = []
 
   def listener(event: str, **unused: Any) -> None:
     del unused
@@ -122,7 +122,7 @@ def _compile(
 
 
 def _cost(candidate: Candidate) -> dict[str, Any]:
-  """NFE and FLOPs at each resolution, whose stages are added up."""
+  """NFE and FLOPs at each resolution, summed over its stages."""
   nfe: dict[str, int] = {}
   evaluation: dict[str, int] = {}
   gflops: dict[str, float] = {}
@@ -151,13 +151,13 @@ def evaluation_cost(
   """MACs of one evaluation of the denoiser on one image.
 
   Args:
-    generator: of the denoiser.
-    params: arrays or their shapes.
+    generator: generator of the denoiser.
+    params: its parameters, or their shapes.
     resolution: side of the image in pixels.
     conditioned: whether there is a low-resolution image.
 
   Returns:
-    The number, see `flops.macs`.
+    The number of MACs, see `flops.macs`.
   """
 
   def evaluate(
@@ -173,7 +173,7 @@ def evaluation_cost(
 def evaluation_inputs(
   batch_size: int, resolution: int, channels: int, conditioned: bool
 ) -> tuple[Array, Array, Condition]:
-  """Arguments of a denoiser, of the right shapes and all zero."""
+  """Dummy arguments of a denoiser: images of zeros, noise levels of one."""
   shape = (batch_size, resolution, resolution, channels)
   low_res = (batch_size, resolution // 2, resolution // 2, channels)
   cond = Condition(
@@ -185,20 +185,25 @@ def evaluation_inputs(
 
 
 def time_training(
-  step: Callable, state: Any, key: Array, batch: Batch, *, repeats: int
+  step: Callable[..., tuple[Any, Any]],
+  state: Any,
+  key: Array,
+  batch: Batch,
+  *,
+  repeats: int,
 ) -> dict[str, Any]:
   """Times the training step.
 
   Args:
-    step: jitted; donates the state.
-    state: the train state, which is used up.
-    key: as in training.
-    batch: as in training.
-    repeats: timed steps, after two that are not counted.
+    step: jitted (state, key, batch) -> (state, metrics), donating the state.
+    state: the train state, which is consumed.
+    key: random key, as in training.
+    batch: batch, as in training.
+    repeats: timed steps, after two warm-up steps.
 
   Returns:
-    images/s (median), compile seconds, bytes of the compiled program and, of
-    these, what is not state: the activations, and what kernels need to work.
+    Median images/s, compile seconds, peak bytes of memory of the compiled
+    program, and those of its temporaries (activations, workspaces).
   """
   program, row = _compile(step, (state, key, batch))
   seconds = []
@@ -215,7 +220,7 @@ def time_training(
 def time_decoding(
   decode: Callable[[Array], Array], images: Array, *, repeats: int
 ) -> float:
-  """Images/s of decoding alone (median), after one that is not counted."""
+  """Median images/s of decoding, after a warm-up run."""
   seconds = []
   for _ in range(repeats + 1):
     since = time.perf_counter()
@@ -225,7 +230,7 @@ def time_decoding(
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-  """The rows as text for a terminal; each score, if any, is a column."""
+  """Formats rows as text; each metric in their "scores" is a column."""
   scores: dict[str, float] = next(
     (row["scores"] for row in rows if row["scores"]), {}
   )

@@ -19,8 +19,8 @@ class KilledError(Exception):
   pass
 
 
-def pictures(read=None, stop=COUNT):
-  """Picture i is all i; from `stop` on there is a kill. Notes what is read."""
+def make_images(read=None, stop=COUNT):
+  """Image i is all i; from `stop` on there is a kill. Notes what is read."""
 
   def batches(start):
     for first in range(start, COUNT, BATCH):
@@ -43,7 +43,7 @@ def extract(images):
 
 @pytest.mark.parametrize("kept", [True, False])
 def test_all_features_in_order(kept, tmp_path):
-  found = collect(pictures(), extract, tmp_path / "a" if kept else None, {})
+  found = collect(make_images(), extract, tmp_path / "a" if kept else None, {})
   expected = np.repeat(np.arange(COUNT, dtype=np.float32)[:, None], 2, 1)
   for _ in range(2):  # They can be read again.
     np.testing.assert_array_equal(found.column("value"), expected)
@@ -56,34 +56,34 @@ def test_all_features_in_order(kept, tmp_path):
 
 
 def test_goes_on_where_it_was_killed(tmp_path):
-  whole = collect(pictures(), extract)
+  whole = collect(make_images(), extract)
   with pytest.raises(KilledError):
-    collect(pictures(stop=20), extract, tmp_path, {"seed": 0})
+    collect(make_images(stop=20), extract, tmp_path, {"seed": 0})
   read = []
-  found = collect(pictures(read), extract, tmp_path, {"seed": 0})
+  found = collect(make_images(read), extract, tmp_path, {"seed": 0})
   assert read == list(range(16, COUNT))
   np.testing.assert_array_equal(found.column("value"), whole.column("value"))
   assert found.sha256() == whole.sha256()
   read.clear()
-  collect(pictures(read), extract, tmp_path, {"seed": 0})
+  collect(make_images(read), extract, tmp_path, {"seed": 0})
   assert not read
 
 
 def test_other_settings_begin_anew(tmp_path):
-  collect(pictures(), extract, tmp_path, {"seed": 0})
+  collect(make_images(), extract, tmp_path, {"seed": 0})
   read = []
-  collect(pictures(read), extract, tmp_path, {"seed": 1})
+  collect(make_images(read), extract, tmp_path, {"seed": 1})
   assert len(read) == COUNT
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "gone", "longer batches"])
 def test_a_damaged_chunk_is_made_again(damage, tmp_path):
-  collect(pictures(), extract, tmp_path, {})
+  collect(make_images(), extract, tmp_path, {})
   path = tmp_path / "00000008.npz"
   data = bytearray(path.read_bytes())
   if damage == "gone":
     path.unlink()
-  elif damage == "longer batches":  # As if they had been 9 pictures.
+  elif damage == "longer batches":  # As if they had been 9 images.
     with np.load(path) as file:
       chunk = {name: file[name] for name in file.files}
     np.savez(path, **{**chunk, "label": np.arange(9)})
@@ -92,18 +92,18 @@ def test_a_damaged_chunk_is_made_again(damage, tmp_path):
     data[where] ^= 1
     path.write_bytes(data[:100] if damage == "cut" else data)
   read = []
-  found = collect(pictures(read), extract, tmp_path, {})
+  found = collect(make_images(read), extract, tmp_path, {})
   assert read == list(range(8, COUNT))
   np.testing.assert_array_equal(found.column("label"), np.arange(COUNT))
 
 
-def test_the_sum_is_of_the_pictures():
-  other = pictures()._replace(
+def test_the_sum_is_of_the_images():
+  other = make_images()._replace(
     read=lambda start: (
       batch._replace(image=batch.image + np.uint8(batch.label[0] == 20))
-      for batch in pictures().read(start)
+      for batch in make_images().read(start)
     )
   )
   assert (
-    collect(other, extract).sha256() != collect(pictures(), extract).sha256()
+    collect(other, extract).sha256() != collect(make_images(), extract).sha256()
   )

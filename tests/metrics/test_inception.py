@@ -95,7 +95,7 @@ def test_a_smaller_side_says_so_in_every_name(trunk):
   assert protocols[1] == {**protocols[0], "side": 91}
 
 
-def test_grey_pictures_are_taken_as_colour(trunk):
+def test_grey_images_are_taken_as_colour(trunk):
   images = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 1), np.uint8)
   mesh = distributed.make_mesh(devices=jax.devices()[:1])
   extract = compute.inception_extract(load_inception(trunk), 2, mesh)

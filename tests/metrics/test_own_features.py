@@ -13,8 +13,8 @@ RNG = np.random.default_rng(0)
 def score(evaluator, *batches):
   """Of some batches, all but the last of the size of the first."""
   count = sum(len(batch.label) for batch in batches)
-  pictures = ImageSet(count, len(batches[0].label), lambda _: iter(batches))
-  return evaluator.score(pictures).values
+  images = ImageSet(count, len(batches[0].label), lambda _: iter(batches))
+  return evaluator.score(images).values
 
 
 @pytest.mark.parametrize("classes", [10, 0])

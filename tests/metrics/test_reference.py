@@ -1,4 +1,4 @@
-"""Statistics of real pictures: made once, and read from whoever made them."""
+"""Statistics of real images: made once, and read from whoever made them."""
 
 import functools
 import json
@@ -38,7 +38,7 @@ def pixels(count, seed):
   return rng.integers(0, 256, (count, 2, 2, 3), np.uint8)
 
 
-def pictures(count, seed, read=None):
+def make_images(count, seed, read=None):
   batch = Batch(pixels(count, seed), np.arange(count, dtype=np.int32))
 
   def batches(start):
@@ -52,8 +52,8 @@ def pictures(count, seed, read=None):
 def make(path, read=None, held_out=30, **settings):
   make_reference(
     path,
-    pictures(50, 0, read),
-    pictures(held_out, 1, read),
+    make_images(50, 0, read),
+    make_images(held_out, 1, read),
     extract,
     POOL,
     settings,
@@ -94,7 +94,7 @@ def test_it_is_made_once(tmp_path):
   read_at = []
   make(tmp_path / "a.npz", read_at)
   make(tmp_path / "a.npz", read_at)
-  assert read_at == [0, 0]  # The training pictures and the held-out ones.
+  assert read_at == [0, 0]  # The training images and the held-out ones.
 
 
 def test_an_interrupted_one_goes_on(tmp_path):
@@ -102,7 +102,7 @@ def test_an_interrupted_one_goes_on(tmp_path):
   with pytest.raises(UserError, match="at least 2 images"):
     make(tmp_path / "a.npz", read_at, held_out=1)
   make(tmp_path / "a.npz", read_at)
-  assert read_at == [0, 0, 0]  # The training pictures just once.
+  assert read_at == [0, 0, 0]  # The training images just once.
 
 
 def gaussian(size=SIZE):
@@ -117,7 +117,7 @@ def test_edm_s_files_give_the_frechet_distance_alone(tmp_path):
   np.testing.assert_array_equal(found.pool.mean, [0, 0.5, 1, 1.5])
 
 
-def test_adm_s_files_have_pictures_for_precision_and_recall(tmp_path):
+def test_adm_s_files_have_images_for_precision_and_recall(tmp_path):
   spatial = {"mu_s": np.zeros(SIZE), "sigma_s": 2 * np.eye(SIZE)}
   np.savez(tmp_path / "adm.npz", **gaussian(), **spatial, arr_0=pixels(20, 0))
   found = read(tmp_path / "adm.npz")

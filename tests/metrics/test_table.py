@@ -22,7 +22,7 @@ def record(fid=2.0, score=9.0, **protocol):
   }
 
 
-def test_one_set_beside_held_out_pictures():
+def test_one_set_beside_held_out_images():
   lines = table.of_one(record()).splitlines()
   assert lines[0].split() == ["generated", "held", "out"]
   assert lines[1].split() == ["fid", "2", "3"]

@@ -1,7 +1,7 @@
-"""The KL autoencoder of latent diffusion (arXiv 2112.10752), as VA-VAE has it.
+"""The KL autoencoder of latent diffusion (arXiv 2112.10752), VA-VAE's variant.
 
-An `types.Autoencoder`; `KLAutoencoder()` is VA-VAE f16d32 (arXiv
-2501.01423), which makes 16x16x32 latents of 256x256 images.
+A `types.Autoencoder`; `KLAutoencoder()` is VA-VAE f16d32 (arXiv 2501.01423),
+which encodes 256x256 images as 16x16x32 latents.
 """
 
 from typing import Any
@@ -17,20 +17,20 @@ _LOGVAR_RANGE = (-30.0, 20.0)
 
 
 class KLAutoencoder(nn.Module):
-  """Encoder to a Gaussian with diagonal covariance, and decoder.
+  """Encoder to a diagonal Gaussian, and decoder.
 
-  Modules carry the published names. Which levels attend follows from
-  `resolution`, so images of any size whose sides `factor` divides may be coded.
+  Modules have the published names. Images may have any sides that are multiples
+  of `factor`; the levels with attention depend on `resolution` alone.
 
   Attributes:
-    resolution: of the images that it was trained on.
+    resolution: side of the images of training.
     channels: base width.
     channel_mult: width of each level, in base widths.
     num_blocks: blocks per level in the encoder; the decoder has one more.
-    attn_resolutions: levels with self-attention.
-    latent_channels: of a latent.
-    dtype: of convolutions and attention; parameters, normalisation, softmax,
-      skips, sums and the posterior are float32.
+    attn_resolutions: resolutions of the levels with self-attention.
+    latent_channels: number of channels of a latent.
+    dtype: dtype of convolutions and attention; parameters, normalisation,
+      softmax, skips, sums and the posterior are float32.
   """
 
   resolution: int = 256
@@ -64,7 +64,7 @@ class KLAutoencoder(nn.Module):
     return mean, jnp.clip(logvar, *_LOGVAR_RANGE)
 
   def decode(self, latent: Array) -> Array:
-    """The image, in [-1, 1] but for overshoot; see `types.Autoencoder`."""
+    """The image, in [-1, 1] up to overshoot; see `types.Autoencoder`."""
     return self.decoder(self.post_quant_conv(latent))
 
   def __call__(self, image: Array) -> Array:
@@ -76,11 +76,11 @@ class Encoder(nn.Module):
   """[B,H,W,C] -> [B,H/factor,W/factor,features] float32.
 
   Attributes:
-    features: of the output.
-    channels: of the first convolution.
+    features: number of output channels.
+    channels: width of the first convolution.
     num_blocks: blocks per level.
-    levels: width and whether it attends, from the largest images down.
-    dtype: of convolutions and attention.
+    levels: (width, with attention) of each level, from the highest resolution.
+    dtype: dtype of convolutions and attention.
   """
 
   features: int
@@ -108,10 +108,10 @@ class Decoder(nn.Module):
   """[B,H,W,C] -> [B,factor H,factor W,features] float32.
 
   Attributes:
-    features: of the output.
+    features: number of output channels.
     num_blocks: blocks per level.
-    levels: width and whether it attends, from the largest images down.
-    dtype: of convolutions and attention.
+    levels: (width, with attention) of each level, from the highest resolution.
+    dtype: dtype of convolutions and attention.
   """
 
   features: int
@@ -135,7 +135,7 @@ class Decoder(nn.Module):
 
 
 class ResBlock(nn.Module):
-  """x + conv(silu(norm(conv(silu(norm(x)))))), float32."""
+  """x + conv(silu(norm(conv(silu(norm(x)))))) in float32."""
 
   features: int
   dtype: Any
@@ -155,7 +155,7 @@ class ResBlock(nn.Module):
 
 
 class Attention(nn.Module):
-  """x + attention over the pixels, with one head; float32."""
+  """x + attention over the pixels, with one head, in float32."""
 
   dtype: Any
 
@@ -174,9 +174,9 @@ class Attention(nn.Module):
 
 
 class Downsample(nn.Module):
-  """Halves the sides: zeros at the right and bottom, a convolution of stride 2.
+  """Halves the resolution by a convolution of stride 2; float32.
 
-  float32.
+  Zero padding is at the right and the bottom only, as published.
   """
 
   dtype: Any
@@ -191,7 +191,7 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-  """Doubles the sides: repeated pixels, a convolution; float32."""
+  """Doubles the resolution by repeating pixels, then convolves; float32."""
 
   dtype: Any
 
@@ -206,7 +206,7 @@ def _norm(name: str) -> nn.GroupNorm:
 
 
 def _middle(x: Array, dtype: Any) -> Array:
-  """Block, attention, block: what encoder and decoder have in their middle."""
+  """The middle of encoder and decoder: block, attention, block."""
   width = x.shape[-1]
   x = ResBlock(width, dtype, name="mid_block_1")(x)
   x = Attention(dtype, name="mid_attn_1")(x)
@@ -214,5 +214,6 @@ def _middle(x: Array, dtype: Any) -> Array:
 
 
 def _head(x: Array, features: int, dtype: Any) -> Array:
+  """The output convolution, float32."""
   conv = layers.conv(features, dtype=dtype, name="conv_out")
   return conv(jax.nn.silu(_norm("norm_out")(x))).astype(jnp.float32)

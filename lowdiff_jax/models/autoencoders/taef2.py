@@ -1,7 +1,7 @@
-"""TAEF2, a small autoencoder that needs no GPU (github.com/madebyollin/taesd).
+"""TAEF2, a small autoencoder for CPUs (github.com/madebyollin/taesd).
 
-An `types.Autoencoder` without a spread: 128x128 images become 16x16x32
-latents of about unit scale, the shape that VA-VAE makes of 256x256 ones.
+A deterministic `types.Autoencoder`, which encodes 128x128 images as 16x16x32
+latents of about unit scale.
 """
 
 from typing import Any
@@ -13,18 +13,19 @@ from flax import linen as nn
 from lowdiff_jax.models import layers
 from lowdiff_jax.types import Array
 
-# Positions in the published sequences of layers; all others are blocks.
+# Indices into the published sequences of layers; all others are blocks.
 _HALVE = (2, 6, 10)
 _DOUBLE = (6, 11, 16)
 
 
 class TAEF2(nn.Module):
-  """Encoder and decoder of residual blocks, three halvings apart.
+  """Encoder and decoder of residual blocks.
 
   Attributes:
-    width: channels of every layer.
-    latent_channels: of a latent.
-    dtype: of convolutions; parameters, normalisation and sums are float32.
+    width: number of channels of every layer.
+    latent_channels: number of channels of a latent.
+    dtype: dtype of convolutions; parameters, normalisation and sums are
+      float32.
   """
 
   width: int = 64
@@ -41,7 +42,7 @@ class TAEF2(nn.Module):
     self.decoder = Decoder(self.width, self.dtype)
 
   def encode(self, image: Array) -> tuple[Array, None]:
-    """The latent, of no spread; see `types.Autoencoder`."""
+    """The latent, without a variance; see `types.Autoencoder`."""
     return self.encoder((image + 1) / 2), None
 
   def decode(self, latent: Array) -> Array:
@@ -65,23 +66,16 @@ class Encoder(nn.Module):
     x = _conv(self.width, "layer_0", self.dtype)(x)
     for i in range(1, 14):
       if i in _HALVE:
-        resample: dict[str, Any] = {
-          "strides": 2,
-          "padding": 1,
-          "use_bias": False,
-        }
-        layer: nn.Module = _conv(
-          self.width, f"layer_{i}", self.dtype, **resample
-        )
+        resample = {"strides": 2, "padding": 1, "use_bias": False}
+        x = _conv(self.width, f"layer_{i}", self.dtype, **resample)(x)
       else:
-        layer = Block(i > _HALVE[-1], self.dtype, name=f"layer_{i}")
-      x = layer(x)
+        x = Block(i > _HALVE[-1], self.dtype, name=f"layer_{i}")(x)
     x = _conv(self.latent_channels, "layer_14", self.dtype)(x)
     return x.astype(jnp.float32)
 
 
 class Decoder(nn.Module):
-  """Latents [B,H,W,C] -> images [B,8H,8W,3] around [0, 1], float32."""
+  """Latents [B,H,W,C] -> images [B,8H,8W,3], about [0, 1], float32."""
 
   width: int
   dtype: Any
@@ -102,12 +96,12 @@ class Decoder(nn.Module):
 
 
 class Block(nn.Module):
-  """relu(x + three convolutions of x), float32.
+  """relu(x + three convolutions of x) in float32.
 
   Attributes:
-    pool: whether a branch that sees the whole image is added to x first, by
-      way of its group norm.
-    dtype: of the convolutions.
+    pool: whether a branch with a group norm, whose statistics are of the whole
+      image, is added to x first.
+    dtype: dtype of the convolutions.
   """
 
   pool: bool
@@ -118,10 +112,10 @@ class Block(nn.Module):
     width = x.shape[-1]
     x = x.astype(jnp.float32)
     if self.pool:
-      free = {"kernel": 1, "use_bias": False}
-      h = _conv(4 * width, "pool_0", self.dtype, **free)(x)
+      pointwise = {"kernel": 1, "use_bias": False}
+      h = _conv(4 * width, "pool_0", self.dtype, **pointwise)(x)
       h = nn.GroupNorm(4, epsilon=1e-5, dtype=jnp.float32, name="pool_1")(h)
-      x = x + _conv(width, "pool_3", self.dtype, **free)(jax.nn.relu(h))
+      x = x + _conv(width, "pool_3", self.dtype, **pointwise)(jax.nn.relu(h))
     h = jax.nn.relu(_conv(width, "conv_0", self.dtype)(x))
     h = jax.nn.relu(_conv(width, "conv_2", self.dtype)(h))
     return jax.nn.relu(x + _conv(width, "conv_4", self.dtype)(h))

@@ -1,25 +1,25 @@
-"""Published autoencoders' weights, by their published names, into our trees."""
+"""Maps published weights of autoencoders to our parameter trees."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-# Beside these a file may hold what only training needed: the loss, its
-# discriminator, VA-VAE's projection to a foundation model.
+# A file may also hold modules of training: the loss, its discriminator,
+# VA-VAE's projection to a foundation model.
 _PARTS = ("encoder", "decoder", "quant_conv", "post_quant_conv")
 
 
 def autoencoder_params(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
-  """The parameters of `autoencoder.KLAutoencoder` from a published state dict.
+  """The parameters of `kl.KLAutoencoder` from a published state dict.
 
   "encoder.down.1.attn.0.q.weight" becomes encoder/down_1_attn_0/q/kernel.
 
   Args:
-    state: published name -> array; what is not the autoencoder is left out.
+    state: published name -> array; names of other modules are ignored.
 
   Returns:
-    The tree.
+    The parameter tree.
   """
 
   def place(modules: list[str]) -> list[str]:
@@ -36,10 +36,10 @@ def taef2_params(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
   "encoder.12.pool.1.weight" becomes encoder/layer_12/pool_1/scale.
 
   Args:
-    state: published name, after "encoder." or "decoder.", -> array.
+    state: published name with "encoder." or "decoder." in front -> array.
 
   Returns:
-    The tree.
+    The parameter tree.
   """
 
   def place(modules: list[str]) -> list[str]:
@@ -53,7 +53,10 @@ def taef2_params(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
 def _tree(
   state: Mapping[str, np.ndarray], place: Callable[[list[str]], list[str]]
 ) -> dict[str, Any]:
-  """Arrays in the modules that `place` says, convolutions OIHW as HWIO."""
+  """The tree of all arrays, convolutions from OIHW to HWIO.
+
+  `place` maps the published module names to those of the tree.
+  """
   params: dict[str, Any] = {}
   for name, array in state.items():
     *modules, leaf = name.split(".")

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-# Stored beside the parameters of a published U-Net; constants in ours.
-_BUFFERS = "resample_filter"
+# A buffer of the published U-Net, which is a constant here.
+_BUFFER = "resample_filter"
 
 
 def unet_params(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -19,12 +19,12 @@ def unet_params(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
     state: published name -> array; a leading "model." is dropped.
 
   Returns:
-    The tree.
+    The parameter tree.
   """
   params: dict[str, Any] = {}
   for name, array in state.items():
     *modules, leaf = name.removeprefix("model.").split(".")
-    if leaf == _BUFFERS:
+    if leaf == _BUFFER:
       continue
     if modules[0].startswith("map_"):
       modules = ["mapping", *modules]

@@ -1,7 +1,7 @@
-"""Published weights of LightningDiT: by their names into our stacked tree."""
+"""Maps published weights of LightningDiT to `dit.LightningDiT`."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ import numpy as np
 from lowdiff_jax.models import position
 from lowdiff_jax.types import UserError
 
-# Parts of published names that are called otherwise here.
+# Parts of published names -> our names.
 _OURS = {
   "adaLN_modulation.1": "adaLN",
   "t_embedder.mlp.0": "t_embedder.mlp_0",
@@ -25,18 +25,18 @@ def dit_params(
   """The parameters of `dit.LightningDiT` from LightningDiT's state dict.
 
   Matrices [out, in] become [in, out], and "blocks.3.attn.qkv.weight" becomes
-  row 3 of blocks/attn/qkv/kernel. The tables of positions that the state dict
-  stores as well have to be those of this network.
+  row 3 of blocks/attn/qkv/kernel. Position tables in the state dict are
+  compared with ours and dropped.
 
   Args:
     state: published name -> array.
     input_size: side of the largest grid, in tokens.
 
   Returns:
-    The tree.
+    The parameter tree.
 
   Raises:
-    UserError: the positions are others, or a block lacks a parameter.
+    UserError: a position table differs from ours, or a block lacks a parameter.
   """
   tables = _check_tables(state, input_size)
   params: dict[str, Any] = {}
@@ -58,7 +58,7 @@ def dit_params(
 
 
 def _row(stack: Mapping[int, np.ndarray], index: int, name: str) -> np.ndarray:
-  """A block's array, which has to be there and like those of the others."""
+  """The array of block `index`; all blocks' arrays must have one shape."""
   name = f"parameter blocks.{index}.{name}"
   if index not in stack:
     raise UserError(f"the file lacks the {name}")
@@ -69,7 +69,7 @@ def _row(stack: Mapping[int, np.ndarray], index: int, name: str) -> np.ndarray:
 
 
 def _translate(name: str, array: np.ndarray) -> tuple[list[str], np.ndarray]:
-  """The path in our tree, and the array in our layout."""
+  """The path in our parameter tree, and the array in our layout."""
   for theirs, ours in _OURS.items():
     name = name.replace(theirs, ours)
   *modules, leaf = name.split(".")
@@ -82,23 +82,22 @@ def _translate(name: str, array: np.ndarray) -> tuple[list[str], np.ndarray]:
 def _place(
   params: dict[str, Any], path: Sequence[str], array: np.ndarray
 ) -> None:
+  """Sets params[path[0]][path[1]]... to the array."""
   *modules, leaf = path
   for module in modules:
     params = params.setdefault(module, {})
   params[leaf] = array
 
 
-def _check_tables(
-  state: Mapping[str, np.ndarray], input_size: int
-) -> Collection[str]:
-  """The names of the tables of positions, none of which differs from ours."""
+def _check_tables(state: Mapping[str, np.ndarray], input_size: int) -> set[str]:
+  """Compares the position tables of a state dict; returns their names."""
   positions = np.arange(input_size)
 
   def rotary(features: int) -> list[np.ndarray]:
     tables = position.rotary_table(positions, features)
     return [np.repeat(table[:, 0], 2, axis=1) for table in tables]
 
-  tables = {
+  tables: dict[str, Callable[[int], np.ndarray]] = {
     "pos_embed": lambda features: position.sincos_table(positions, features)[
       None
     ],
@@ -108,11 +107,11 @@ def _check_tables(
   for name in tables.keys() & state.keys():
     theirs = state[name]
     ours = tables[name](theirs.shape[-1])
-    # A moving average of a constant drifts by its rounding errors.
+    # The EMA of a constant drifts by its rounding errors.
     if theirs.shape != ours.shape or not np.allclose(theirs, ours, atol=0.01):
       raise UserError(
         f"{name} {theirs.shape} of the file is not that of a grid of "
         f"{input_size}x{input_size} tokens: its network is for another input "
         "or patch size"
       )
-  return tables
+  return set(tables)

@@ -1,15 +1,15 @@
-"""The tensors of a published EDM pickle, without running what it contains.
+"""Reads the tensors of EDM's published pickles without executing their code.
 
 Unpickling imports and calls whatever a file names. Here every name is looked up
-in a list: tensors are rebuilt as numpy arrays by the code below, modules become
-records of their state, and any other name is an error.
+in an allow list: tensors are rebuilt as numpy arrays by the code below, modules
+become records of their state, and any other name is an error.
 """
 
 import collections
 import io
 import pickle
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from lowdiff_jax.types import UserError
 
-# PyTorch's kinds of storage -> what numpy calls their numbers.
+# PyTorch's storage classes -> dtypes.
 STORAGES = {
   ("torch", f"{name}Storage"): np.dtype(kind)
   for name, kind in {
@@ -34,14 +34,14 @@ STORAGES = {
     "Bool": np.bool_,
   }.items()
 }
-# What torch.save writes before a storage (its legacy format).
+# Header of torch.save's legacy format.
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 
 
 class Record:
-  """An object of the file: what it holds, and nothing of what it does."""
+  """The state of an object in the file, without its class."""
 
-  def __init__(self, *unused: Any):
+  def __init__(self, *unused: Any) -> None:
     self.state: dict[str, Any] = {}
 
   def __setstate__(self, state: Any) -> None:
@@ -49,26 +49,32 @@ class Record:
 
 
 class _EasyDict(dict):
-  """A dict that may be given a state, which it does not need."""
+  """A dict that ignores the state that its pickle sets."""
 
   def __setstate__(self, state: Any) -> None:
     pass
 
 
-def _module(meta: Any) -> Any:
+def _module(meta: Mapping[str, Any]) -> Record:
+  """The state of a module that EDM's `persistence` pickled."""
   record = Record()
   record.__setstate__(meta["state"])
   return record
 
 
 def tensor(
-  storage: np.ndarray, offset: int, size: Any, stride: Any, *unused: Any
+  storage: np.ndarray,
+  offset: int,
+  size: Sequence[int],
+  stride: Sequence[int],
+  *unused: Any,
 ) -> np.ndarray:
-  """A copy of the part of a storage that is a tensor.
+  """Copies a tensor from its storage.
 
   Args:
     storage: [N].
     offset, size, stride: of the tensor, in elements.
+    *unused: further arguments of PyTorch's pickles.
 
   Returns:
     An array of shape `size`.
@@ -87,15 +93,15 @@ def tensor(
 
 
 def _storage(data: bytes) -> np.ndarray:
-  """The array in the bytes of a storage."""
+  """The array [N] of a storage that torch.save wrote to bytes."""
   file = io.BytesIO(data)
   header = [Unpickler(file, _ALLOWED).load() for _ in range(3)]
   if header[:2] != [_MAGIC, _PROTOCOL]:
     raise pickle.UnpicklingError("not a storage as torch.save writes it")
   _, kind, _, _, count, *_ = Unpickler(file, _ALLOWED).load()
   if kind not in STORAGES.values():
-    raise pickle.UnpicklingError(f"unknown kind of storage {kind}")
-  Unpickler(file, _ALLOWED).load()  # The keys: a storage of its own has one.
+    raise pickle.UnpicklingError(f"unknown storage class {kind}")
+  Unpickler(file, _ALLOWED).load()  # The keys of the storages: one here.
   (stored,) = struct.unpack("<q", file.read(8))
   return np.frombuffer(file.read(), kind, min(count, stored))
 
@@ -119,18 +125,22 @@ _ALLOWED |= {
 
 
 class Unpickler(pickle.Unpickler):
-  """Knows the names that it is given and no others.
+  """An unpickler with an allow list of names."""
 
-  Args:
-    file: to read from.
-    known: (module, name) -> what stands for it here.
-  """
+  def __init__(
+    self, file: IO[bytes], known: Mapping[tuple[str, str], Any]
+  ) -> None:
+    """Opens a file.
 
-  def __init__(self, file: IO[bytes], known: Mapping[tuple[str, str], Any]):
+    Args:
+      file: to read from.
+      known: (module, name) -> what replaces it.
+    """
     super().__init__(file)
     self._known = known
 
   def find_class(self, module: str, name: str) -> Any:
+    """The replacement of a name; an UnpicklingError if it is not allowed."""
     if (module, name) not in self._known:
       raise pickle.UnpicklingError(
         f"it asks for {module}.{name}, which no published network needs"
@@ -138,20 +148,21 @@ class Unpickler(pickle.Unpickler):
     return self._known[module, name]
 
   def persistent_load(self, pid: Any) -> Any:
+    """Returns the id itself, as torch.save's legacy format needs no lookup."""
     return pid
 
 
 def read_pickle(path: Path) -> dict[str, np.ndarray]:
-  """The state dict of the averaged network ("ema") in a published pickle.
+  """The EMA weights ("ema") in a published pickle.
 
   Args:
-    path: of the file.
+    path: the file.
 
   Returns:
     Name -> array, parameters and buffers.
 
   Raises:
-    UserError: the file is damaged, or asks for anything but tensors.
+    UserError: the file is damaged, or names anything that is not allowed.
   """
   try:
     with path.open("rb") as file:
@@ -163,7 +174,8 @@ def read_pickle(path: Path) -> dict[str, np.ndarray]:
     raise UserError(f"{path} is not loaded: {reason}") from error
 
 
-def _named(record: Any, prefix: str) -> Iterator[tuple[str, np.ndarray]]:
+def _named(record: Record, prefix: str) -> Iterator[tuple[str, np.ndarray]]:
+  """The names and arrays of a module and its submodules."""
   for kind in ("_parameters", "_buffers"):
     for name, array in record.state[kind].items():
       if array is not None:

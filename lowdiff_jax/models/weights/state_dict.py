@@ -1,4 +1,4 @@
-"""Published state dicts: reads their files, places their arrays in trees."""
+"""Reads published state dicts and merges them into parameter trees."""
 
 import hashlib
 from pathlib import Path
@@ -17,19 +17,20 @@ _TORCH = (".pt", ".pth", ".ckpt")
 
 
 def read_state(path: Path) -> dict[str, np.ndarray]:
-  """The arrays of a published state dict, by their published names.
+  """Reads a published state dict.
 
   Args:
-    path: of a .safetensors or .npz file, of PyTorch's .pt, .pth or .ckpt, or of
-      EDM's .pkl; in an .npz names may begin with "params/", and then whatever
-      else it holds is left out. Or of a folder with *encoder.safetensors and
-      *decoder.safetensors, whose names get "encoder." and "decoder." in front.
+    path: a .safetensors or .npz file, PyTorch's .pt, .pth or .ckpt, or EDM's
+      .pkl. If any name in an .npz begins with "params/", only such names are
+      read, without the prefix. Or a folder with one *encoder.safetensors and
+      one *decoder.safetensors, whose names get "encoder." and "decoder." in
+      front.
 
   Returns:
-    Name -> array; bfloat16 stays that, as JAX has it.
+    Published name -> array; bfloat16 arrays have JAX's dtype.
 
   Raises:
-    UserError: the file is missing, unreadable or of another kind.
+    UserError: the file is missing, unreadable or of another format.
   """
   if path.is_dir():
     return {
@@ -56,17 +57,17 @@ def read_state(path: Path) -> dict[str, np.ndarray]:
 
 
 def file_hash(path: Path) -> str:
-  """SHA-256 of what `read_state` reads, in hex: which weights these are.
+  """SHA-256 of the file that `read_state` reads.
 
   Args:
-    path: of a file; or of a folder, whose encoder's bytes are followed by its
-      decoder's.
+    path: a file; or a folder, for the bytes of its encoder followed by those of
+      its decoder.
 
   Returns:
-    64 digits.
+    64 hexadecimal digits.
 
   Raises:
-    UserError: it cannot be read.
+    UserError: a file cannot be read.
   """
   digest = hashlib.sha256()
   for part in _halves(path).values() if path.is_dir() else [path]:
@@ -79,7 +80,7 @@ def file_hash(path: Path) -> str:
 
 
 def _halves(folder: Path) -> dict[str, Path]:
-  """The two files of an autoencoder that is published as such."""
+  """The files of an autoencoder that is published as encoder and decoder."""
   halves = {}
   for name in ("encoder", "decoder"):
     found = sorted(folder.glob(f"*{name}.safetensors"))
@@ -92,20 +93,20 @@ def _halves(folder: Path) -> dict[str, Path]:
 
 
 def overlay(params: dict[str, Any], loaded: dict[str, Any]) -> dict[str, Any]:
-  """Puts loaded parameters into a network that may have more.
+  """Replaces parameters of a network by loaded ones.
 
-  What the network has beside them keeps its value; so do the trailing input
-  channels of a kernel that takes a condition as well, which start at zero.
+  Parameters that were not loaded keep their values, and so do trailing input
+  channels (those of the condition) that a loaded convolution lacks.
 
   Args:
-    params: a freshly initialised tree.
-    loaded: a tree whose every leaf has its place in `params`.
+    params: initial parameters.
+    loaded: a subtree of `params`.
 
   Returns:
-    The tree of `params`.
+    A tree of the structure of `params`.
 
   Raises:
-    UserError: a parameter that has no place, or another shape.
+    UserError: a loaded parameter is not in `params`, or has another shape.
   """
   leaves = dict(jax.tree_util.tree_leaves_with_path(loaded))
   known = dict(jax.tree_util.tree_leaves_with_path(params))
@@ -132,17 +133,17 @@ def overlay(params: dict[str, Any], loaded: dict[str, Any]) -> dict[str, Any]:
 
 
 def exactly(shapes: Any, loaded: dict[str, Any]) -> dict[str, Any]:
-  """`loaded`, once nothing is known to be missing, foreign or misshapen.
+  """Checks that `loaded` has all parameters of a network and no others.
 
   Args:
-    shapes: of the network's parameters (`jax.eval_shape`).
-    loaded: what should be all of them.
+    shapes: shapes of the network's parameters (`jax.eval_shape`).
+    loaded: loaded parameters.
 
   Returns:
-    The tree of `shapes`.
+    `loaded`, in the structure of `shapes`.
 
   Raises:
-    UserError: a parameter that is lacking, that has no place, or another shape.
+    UserError: a parameter is missing, unknown or of another shape.
   """
   unknown = jax.tree.map(lambda s: np.full(s.shape, np.nan, s.dtype), shapes)
   params = overlay(unknown, loaded)
@@ -153,7 +154,7 @@ def exactly(shapes: Any, loaded: dict[str, Any]) -> dict[str, Any]:
 
 
 def count(params: dict[str, Any]) -> int:
-  """Trainable numbers: all but the fixed frequencies of a Fourier embedding."""
+  """Number of trainable parameters: without fixed Fourier frequencies."""
   leaves = jax.tree_util.tree_leaves_with_path(params)
   return sum(
     int(np.prod(x.shape)) for path, x in leaves if path[-1].key != "freqs"
@@ -161,7 +162,7 @@ def count(params: dict[str, Any]) -> int:
 
 
 def names(params: dict[str, Any]) -> set[str]:
-  """Of all parameters in a tree, as "blocks/attn/qkv/kernel"."""
+  """The names of all parameters in a tree, such as "blocks/attn/qkv/kernel"."""
   leaves = jax.tree_util.tree_leaves_with_path(params)
   return {_name(path) for path, _ in leaves}
 

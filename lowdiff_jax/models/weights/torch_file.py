@@ -1,8 +1,8 @@
-"""The state dict in a file of PyTorch's, without running what it contains.
+"""Reads the state dict of a PyTorch file without executing its code.
 
-`torch.save` writes a zip: a pickle "data.pkl", which describes the tensors, and
-their numbers in "data/<key>". The pickle is read as in `pickled.py`; of the
-numbers, only those of the network that is asked for.
+`torch.save` writes a zip: the pickle "data.pkl" describes the tensors, and
+"data/<key>" holds the elements of their storages. The pickle is read as in
+`pickled.py`; only the storages of the network are read.
 """
 
 import collections
@@ -17,14 +17,18 @@ import numpy as np
 from lowdiff_jax.models.weights import pickled
 from lowdiff_jax.types import UserError
 
-# Under what names training scripts save a network, the best one first.
+# Names under which training scripts save a network, in order of preference.
 _NETWORKS = ("ema", "state_dict", "model")
 
 
-class _Tensor(NamedTuple):
-  """What the pickle says of a tensor; see `pickled.tensor`."""
+# What the pickle stores for a storage: ("storage", dtype, key).
+_Storage = tuple[str, np.dtype, str]
 
-  storage: tuple[str, np.dtype, str]
+
+class _Tensor(NamedTuple):
+  """A tensor without its elements; see `pickled.tensor`."""
+
+  storage: _Storage
   offset: int
   size: tuple[int, ...]
   stride: tuple[int, ...]
@@ -42,27 +46,28 @@ _KNOWN: dict[tuple[str, str], Any] = {
 
 
 class _Unpickler(pickled.Unpickler):
-  """Takes a storage for what the pickle says of it."""
+  """An unpickler that leaves the storages unread."""
 
-  def persistent_load(self, pid: Any) -> tuple[str, np.dtype, str]:
+  def persistent_load(self, pid: Any) -> _Storage:
+    """The description of a storage."""
     return pid[:3]
 
 
 def read_torch(path: Path) -> dict[str, np.ndarray]:
-  """The arrays of a state dict; of several in a checkpoint, the averaged one.
+  """The arrays of a state dict; the EMA weights if a checkpoint has them.
 
-  A checkpoint may hold it as "ema", "state_dict" or "model", at any depth;
-  the "module." in front of a name that parallel training leaves is dropped.
+  In a checkpoint it is the entry "ema", "state_dict" or "model", at any depth.
+  The prefix "module." of data-parallel training is dropped.
 
   Args:
-    path: of a file that PyTorch 1.6 or newer saved.
+    path: a file that PyTorch 1.6 or newer saved.
 
   Returns:
-    Name -> array; bfloat16 stays that, as JAX has it.
+    Name -> array; bfloat16 arrays have JAX's dtype.
 
   Raises:
-    UserError: the file is damaged, holds no state dict or asks for anything
-      but tensors.
+    UserError: the file is damaged, holds no state dict or names anything that
+      is not allowed.
   """
   try:
     with path.open("rb") as file:
@@ -75,7 +80,8 @@ def read_torch(path: Path) -> dict[str, np.ndarray]:
     raise UserError(f"{path} is not loaded: {reason}") from error
 
 
-def _read(archive: zipfile.ZipFile) -> Any:
+def _read(archive: zipfile.ZipFile) -> dict[str, np.ndarray]:
+  """The state dict in a zip; a ValueError if there is none."""
   pickles = [n for n in archive.namelist() if n.endswith("/data.pkl")]
   if len(pickles) != 1:
     raise ValueError("torch.save did not write it")
@@ -94,7 +100,7 @@ def _read(archive: zipfile.ZipFile) -> Any:
 
 
 def _network(content: Any) -> dict[str, Any]:
-  """The dict of the network in a checkpoint."""
+  """The state dict of the network in a checkpoint, descending into entries."""
   if not isinstance(content, dict):
     raise ValueError("it holds no state dict")
   for name in _NETWORKS:
@@ -103,16 +109,18 @@ def _network(content: Any) -> dict[str, Any]:
   return content
 
 
-def _storages(archive: zipfile.ZipFile, root: str) -> Callable:
-  """A function from what a pickle says of a storage to its numbers."""
-  order = root + "byteorder"  # Missing from older files, which are "little".
+def _storages(
+  archive: zipfile.ZipFile, root: str
+) -> Callable[[_Storage], np.ndarray]:
+  """A cached function from the description of a storage to its array [N]."""
+  order = root + "byteorder"  # Older files lack it and are "little".
   swapped = order in archive.namelist() and archive.read(order) == b"big"
 
   @functools.cache
-  def read(storage: Any) -> np.ndarray:
+  def read(storage: _Storage) -> np.ndarray:
     _, kind, key = storage
     if kind not in pickled.STORAGES.values():
-      raise ValueError(f"unknown kind of storage {kind}")
+      raise ValueError(f"unknown storage class {kind}")
     numbers = np.frombuffer(archive.read(f"{root}data/{key}"), kind)
     return numbers.byteswap() if swapped else numbers
 
