@@ -65,7 +65,7 @@ MUTANTS = tuple(
     (_SAMPLER, "h[1:-1] / (2 * h[:-2])", "h[1:-1] / h[:-2]"),
     (_SAMPLER, "(1 + w) * clean - w * clean_before", "clean"),
     (_SAMPLER, "jnp.expm1(-h) * target", "jnp.expm1(-h) * clean_before"),
-    (_SAMPLER, "raised[:-1], sigmas[1:-1]", "raised[:-1], sigmas[1:]"),
+    (_SAMPLER, "raised[:-1], levels[1:-1]", "raised[:-1], levels[1:]"),
     # Guidance.
     (
       _GUIDANCE,

@@ -2,8 +2,6 @@
 
 from typing import TypeVar
 
-from typing import Any
-
 import jax.numpy as jnp
 import numpy as np
 

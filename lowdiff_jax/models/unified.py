@@ -103,7 +103,8 @@ class UnifiedDenoiser(nn.Module):
     if cond.low_res is None:
       shape = (noisy.shape[0], features)
       return jnp.zeros_like(noisy), jnp.broadcast_to(embedding, shape)
-    assert cond.low_res_sigma is not None
+    if cond.low_res_sigma is None:
+      raise ValueError("a condition needs its noise level, low_res_sigma")
     # log(0) is infinite; the floor is below any level in use.
     level = jnp.maximum(cond.low_res_sigma, 1e-3)
     pre = self.precondition(level, resolution // 2)

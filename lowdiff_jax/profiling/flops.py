@@ -76,10 +76,6 @@ def _count(jaxpr: core.Jaxpr) -> int:
   return total
 
 
-def _shape(variable: Any) -> tuple[int, ...]:
-  return variable.aval.shape
-
-
 def _inner(values: Iterable[Any]) -> Iterator[core.Jaxpr]:
   """Yields the jaxprs among the parameters of an equation."""
   for value in values:
