@@ -10,6 +10,7 @@ import pytest
 
 from launch.compare import compile_time
 from launch.compare import fid as compare_fid
+from launch.mutants.__main__ import MUTANTS
 from lowdiff_jax.metrics.inception_weights import (
   inception_params,
   load_inception,
@@ -60,3 +61,10 @@ def test_the_step_whose_compilation_is_timed_is_one():
   chex.assert_trees_all_equal_shapes_and_dtypes(state, inputs[0])
   for side in ("8x8", "16x16"):
     assert {f"loss/{side}", f"cosine/{side}"} <= metrics.keys()
+
+
+def test_every_planted_wrong_has_its_place():
+  for mutant in MUTANTS:
+    text = (REPOSITORY / "lowdiff_jax" / mutant.file).read_text()
+    assert text.count(mutant.old) == 1, mutant
+    assert mutant.old != mutant.new

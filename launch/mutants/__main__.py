@@ -22,11 +22,22 @@ from launch.mutants.planted import Mutant
 REPOSITORY = Path(__file__).parent.parent.parent
 MUTANTS = (*planted.MUTANTS, *planted_sampling.MUTANTS)
 DENOISER = "tests/models/test_denoiser.py"
+TESTS = ("tests/diffusion", DENOISER, "tests/train")
 # Where a wrong is most likely noticed, to be quick.
 FIRST = {
-  "diffusion": ("tests/diffusion", DENOISER, "tests/train"),
-  "models": (DENOISER, "tests/train", "tests/diffusion"),
-  "train": ("tests/train", "tests/diffusion", DENOISER),
+  "diffusion/conditioning.py": "tests/diffusion/test_conditioning.py",
+  "diffusion/loss.py": "tests/diffusion/test_cascade_loss.py",
+  "diffusion/sampler.py": "tests/diffusion/test_sampler.py",
+  "diffusion/settings.py": "tests/diffusion/test_settings.py",
+  "models/unified.py": DENOISER,
+  "train/checkpoint.py": "tests/train/test_checkpoint.py",
+  "train/ema.py": "tests/train/test_step.py",
+  "train/loop.py": "tests/train/test_loop.py",
+  "train/objective.py": "tests/train/test_objective.py",
+  "train/optimizer.py": "tests/train/test_step.py",
+  "train/state.py": "tests/train/test_step.py",
+  "train/step.py": "tests/train/test_step.py",
+  "train/writer.py": "tests/train/test_metrics.py",
 }
 # A wrong may also make a test wait for ever.
 TIMEOUT = 900
@@ -50,7 +61,8 @@ def plant(root: Path, mutant: Mutant) -> str:
 def is_caught(root: Path, mutant: Mutant) -> bool:
   """Whether a test fails with this wrong."""
   command = [sys.executable, "-m", "pytest", "-x", "-q", "-n", "0"]
-  command += ["-p", "no:cacheprovider", *FIRST[mutant.file.split("/")[0]]]
+  first = FIRST.get(mutant.file, "tests/diffusion/test_cascade.py")
+  command += ["-p", "no:cacheprovider", first, *TESTS]
   before = plant(root, mutant)
   try:
     done = subprocess.run(

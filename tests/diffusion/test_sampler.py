@@ -145,3 +145,22 @@ def test_churn_raises_the_levels_as_published(churn):
   assert 0 < inside.sum() < 5
   expected = sigmas[:-1] * (1 + gamma * inside)
   np.testing.assert_allclose(first, expected, rtol=1e-6)
+
+
+def test_the_last_step_is_churned_too():
+  """By noise of the variance that raises its level, times S_noise."""
+  seen = {}
+
+  def spy(x, sigma, cond):
+    # The scan of the other steps, of which there are none, is but traced.
+    if not isinstance(x, jax.core.Tracer):
+      seen.update(x=x, sigma=float(sigma[0]))
+    return x
+
+  keys = noise.image_keys(0, np.arange(500))
+  start = jnp.ones((500, 2, 2, 1))
+  args = (spy, keys, start, np.array([5.0, 0.0]), Condition())
+  sampler.Heun(churn=0.2, churn_noise=1.5)(*args, trajectory=False)
+  assert abs(seen["sigma"] - 6.0) < 1e-5
+  added = np.asarray(seen["x"] - start)
+  assert abs(added.std() - 1.5 * np.sqrt(36 - 25)) < 0.15
