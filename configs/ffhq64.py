@@ -5,8 +5,8 @@
 The network (DDPM++, 61.8 M parameters), batch, learning rate, EMA, dropout
 and augmentation are those of EDM (arXiv 2206.00364, table 7), which trained for
 four days on 8 V100 and reaches FID 2.39 with 79 evaluations. LowDiff reports
-2.43 (arXiv 2509.15342). The images have to be fetched by hand: the README says
-which and where to put them.
+2.43 (arXiv 2509.15342). The images have to be fetched by hand: docs/data.md
+says which and where to put them.
 
 Never run but for `smoke`, on other images: the set was not at hand, so the
 noise levels are EDM's and CIFAR-10's. --mode=measure proposes better ones.

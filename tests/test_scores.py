@@ -56,7 +56,7 @@ def test_ranges_of_seeds_against_a_reference_that_is_made_once(
 ):
   workdir, flags, _ = trained
   first = run(*flags, *inception, "--config.evaluation.seed_ranges=2")
-  assert "statistics of 24 real pictures" in first.stdout
+  assert "statistics of 24 real images" in first.stdout
   assert "of 2 ranges of seeds" in first.stdout and "best_of_2" in first.stdout
   records = scores(workdir, "step_00000010_images_12_????????.json")
   records += scores(workdir, "*_images_12_from_12_????????.json")

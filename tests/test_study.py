@@ -179,7 +179,7 @@ def rehearse(workdir, **kwargs):
   )
   jobs = Rehearsal(**kwargs)
   args = argparse.Namespace(workdir=workdir, images=640, turns=2)
-  study._train(args, opened, jobs, 0)
+  study.train_variants(args, opened, jobs, 0)
   return jobs.names
 
 

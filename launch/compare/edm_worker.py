@@ -1,4 +1,4 @@
-"""The published PyTorch code of EDM, timed on demand by compare_edm.py.
+"""The published PyTorch code of EDM, timed on demand by edm.py.
 
 Runs in an environment with PyTorch, which need not have JAX. Reads a job a line
 ("denoise", "sample" or "train") and answers with its seconds.

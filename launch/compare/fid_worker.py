@@ -1,4 +1,4 @@
-"""torch-fidelity, told what to do by compare_fid.py.
+"""torch-fidelity, told what to do by fid.py.
 
 Runs in an environment with torch-fidelity, which need not have JAX. Reads a job
 a line, "extract NAME", "features FORMAT" or "score", and answers with its

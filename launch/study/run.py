@@ -46,7 +46,7 @@ def main() -> int:
   signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
   jobs = Jobs(args.workdir / "logs", args.minutes)
   scoring = 60 * args.minutes * args.scoring
-  _train(args, study, jobs, scoring)
+  train_variants(args, study, jobs, scoring)
   _score(args, study, jobs, scoring * TIMING)
   # Of former studies too, whatever part of the rows this one was asked for.
   records = _records(args, study.page_rows)
@@ -106,7 +106,7 @@ def _step(workdir: Path, variant: str) -> int:
   return max(map(int, steps), default=0)
 
 
-def _train(
+def train_variants(
   args: argparse.Namespace, study: Study, jobs: Jobs, spare: float
 ) -> None:
   """Turn by turn, each variant up to as many images as the others."""

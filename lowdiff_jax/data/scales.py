@@ -26,7 +26,7 @@ def measure_scales(
     batch_size: images in memory at a time.
 
   Returns:
-    What each resolution measures.
+    The scale of each resolution.
   """
 
   @jax.jit

@@ -17,7 +17,7 @@ NAMES = ("arr_0", "images")
 
 
 class Stored(NamedTuple):
-  """Images of files, and what tells whether these have changed."""
+  """Images in files, and an id that changes when the files do."""
 
   images: ImageSet
   id: str
@@ -90,7 +90,8 @@ def _check(name: str, shape: Sequence[int], expected: Sequence[int]) -> None:
 
 
 def _decode(file: Path, channels: int) -> np.ndarray:
-  """[H,W,channels] uint8; a score of what is left would be another one."""
+  """[H,W,channels] uint8; a damaged file is an error, as without it the
+  metrics would be others."""
   try:
     with Image.open(file) as picture:
       array = np.asarray(picture.convert("L" if channels == 1 else "RGB"))

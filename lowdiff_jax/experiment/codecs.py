@@ -65,8 +65,8 @@ def load_autoencoder(config: ConfigDict) -> Loaded:
   path = Path(section.weights).expanduser()
   if section.weights != RANDOM and not path.exists():
     raise UserError(
-      f"config.autoencoder.weights: there is no {path}; get it from where the "
-      "README says"
+      f"config.autoencoder.weights: there is no {path}; get it as "
+      "docs/data.md says"
     )
   module: Any = make_autoencoder(config)  # Flax modules are hashable.
   return _load(module, section.kind, section.weights)

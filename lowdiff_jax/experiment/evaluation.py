@@ -109,8 +109,8 @@ def _weights(config: ConfigDict) -> Path | None:
     path = Path(name).expanduser()
     if not path.is_file():
       raise UserError(
-        f"config.evaluation.inception: there is no {path}; get it from where "
-        "the README says"
+        f"config.evaluation.inception: there is no {path}; get it as "
+        "docs/evaluate.md says"
       )
     return path
   path = Path(PUBLISHED)
@@ -119,7 +119,7 @@ def _weights(config: ConfigDict) -> Path | None:
   if is_main():
     logging.warning(
       "no %s here: scores are no FID but in features of the data set's own; "
-      "the README says where to get it, and "
+      "docs/evaluate.md says where to get it, and "
       "--config.evaluation.inception=none that this is meant",
       PUBLISHED,
     )

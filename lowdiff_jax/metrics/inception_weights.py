@@ -109,7 +109,7 @@ def load_inception(path: Path, side: int = SIDE) -> Inception:
   if path.suffix in (".pth", ".pt", ".ckpt") and sha256 != PUBLISHED_SHA256:
     raise UserError(
       f"{path} is not the Inception of FID: its sha256 is {sha256}, that of "
-      f"{PUBLISHED} is {PUBLISHED_SHA256}; get it from where the README says"
+      f"{PUBLISHED} is {PUBLISHED_SHA256}; docs/evaluate.md says where"
     )
   state = state_dict.read_state(path)
   pool = "pool2048"

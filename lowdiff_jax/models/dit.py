@@ -150,7 +150,8 @@ class LightningDiT(nn.Module):
     """silu(time + class + stage) [B,1,hidden_size], an input of all blocks."""
     emb = dit_blocks.TimeEmbedding(self.hidden_size, name="t_embedder")(c_noise)
     if self.num_classes:
-      assert label is not None
+      if label is None:
+        raise ValueError("a network with classes needs labels")
       row = jnp.where(label == NO_LABEL, self.num_classes, label)
       table = nn.Embed(
         self.num_classes + 1,

@@ -56,7 +56,7 @@ class Point(NamedTuple):
 
 
 def pareto_front(points: Sequence[Point]) -> list[Point]:
-  """The points than which no other is both faster and better.
+  """The Pareto-optimal points: no other is both faster and better.
 
   Of two of the same speed the better one, of two as good the faster one.
 

@@ -1,4 +1,4 @@
-"""Which schedule is best: successive halving, on common seeds.
+"""Searches for the best schedule by successive halving on common seeds.
 
 Successive halving (arXiv 1502.07943) scores many candidates on few images and
 the better ones on more. On the way the better ones have offspring, as in an
@@ -21,7 +21,7 @@ TRIES = 200
 
 
 class Goal(NamedTuple):
-  """What is better than the reference.
+  """The criterion by which schedules are compared with the reference.
 
   Attributes:
     target: "quality": the fastest schedule with at most `factor` times the
@@ -34,27 +34,27 @@ class Goal(NamedTuple):
   factor: float
 
   def excess(self, trial: "Trial", reference: "Trial") -> float:
-    """By which factor a trial misses the goal; at most 1 if it does not."""
+    """The factor by which a trial misses the goal; at most 1 if it meets it."""
     if self.target == "quality":
       return trial.distance / (self.factor * reference.distance)
     return trial.seconds * self.factor / reference.seconds
 
   def worth(self, seconds: float, reference_seconds: float) -> bool:
-    """Whether a schedule of this speed can win at all."""
+    """Whether a schedule of this speed could meet the goal and win."""
     if self.target == "quality":
       return seconds < reference_seconds
     return seconds * self.factor <= reference_seconds
 
   def cost(self, trial: "Trial") -> float:
-    """What is to be small."""
+    """The quantity to minimise: seconds for quality, else the distance."""
     return trial.seconds if self.target == "quality" else trial.distance
 
   def rank(self, trial: "Trial", reference: "Trial") -> float:
-    """For a sort, best first.
+    """The sort key, cost * max(1, excess)^power: the best trial first.
 
-    Few images decide little: what misses the goal by little is only a little
-    worse. Hence the power: of two schedules that are as good as can be for
-    their speed, a few percent of distance often stand for half of the time.
+    Distances of few images are noisy, so a near miss is penalised but not
+    excluded. The power is high because along the Pareto front a few percent of
+    distance often correspond to half of the time.
     """
     missed = max(1.0, self.excess(trial, reference))
     power = 16 if self.target == "quality" else 1
@@ -69,13 +69,13 @@ class Goal(NamedTuple):
 
 
 class Trial(NamedTuple):
-  """A schedule and what is known of it.
+  """A schedule that was evaluated.
 
   Attributes:
     schedule: the schedule.
-    seconds: of an image.
-    distance: of the first `images` images.
-    images: how many.
+    seconds: per image.
+    distance: Frechet distance of the first `images` images.
+    images: number of images.
   """
 
   schedule: Any
@@ -85,14 +85,14 @@ class Trial(NamedTuple):
 
 
 class Problem(NamedTuple):
-  """What is searched for, and where.
+  """A search: its reference, its goal and its space.
 
   Attributes:
-    reference: the schedule to beat.
-    goal: what better means.
-    seconds: schedule -> seconds of an image; cheap.
+    reference: the schedule to improve on.
+    goal: the criterion.
+    seconds: schedule -> seconds per image; cheap.
     distance: (schedule, images) -> Frechet distance of that many first images.
-    vary: (schedule, rng) -> another one near by.
+    vary: (schedule, rng) -> a neighbouring schedule.
   """
 
   reference: Any
@@ -113,16 +113,16 @@ def successive_halving(
 ) -> tuple[Trial, Trial, list[Trial]]:
   """Looks for a schedule that is better than the reference.
 
-  From round to round the images double and the candidates halve, so that each
-  costs about the same. A third of a round's candidates are the best ones of the
-  round before; the others are one by one made of the best third so far.
+  From round to round the images double and the candidates halve, so each round
+  costs about the same. A third of a round's candidates are the best of the
+  round before; the others are variations of the best third so far.
 
   Args:
-    problem: see above.
-    candidates: of the first round, besides the reference.
-    images: of the last round.
-    rounds: how many.
-    rng: of the variations.
+    problem: the search.
+    candidates: schedules in the first round, besides the reference.
+    images: images per schedule in the last round.
+    rounds: number of rounds.
+    rng: source of the variations.
     report: called with every trial.
 
   Returns:

@@ -1,6 +1,6 @@
 """The space of schedules: how each stage samples, and how that is varied."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -102,13 +102,13 @@ def _value(
     return float(f"{old * rng.choice(FACTORS):.3g}")
   if field == "sampler":
     return str(rng.choice(SAMPLERS))
-  scale = {
+  scale: Sequence[float] = {
     "rho": RHOS,
     "low_res_sigma": LOW_RES_SIGMAS,
     "guidance_scale": GUIDANCE_SCALES,
   }[field]
   if field == "low_res_sigma":
     most = limits.max_low_res_sigma[k]
-    scale = tuple(value for value in scale if value <= most)
+    scale = [value for value in scale if value <= most]
   near = int(np.argmin(np.abs(np.array(scale) - old)))
   return scale[int(np.clip(near + rng.choice([-1, 1]), 0, len(scale) - 1))]

@@ -125,7 +125,7 @@ class Checkpoints:
     return self._manager.restore(step, args=args)["ema"]
 
   def sha256(self, step: int) -> str | None:
-    """Of the sums of a checkpoint's files, which is that of its content."""
+    """SHA-256 of a checkpoint's manifest, and so of its content."""
     manifest = self._directory / str(step) / MANIFEST
     return files.sha256(manifest) if manifest.exists() else None
 

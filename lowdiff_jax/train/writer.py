@@ -53,13 +53,13 @@ class MetricWriter:
 
 
 class NullWriter:
-  """The writer of all processes but the first."""
+  """The writer of every process but the first."""
 
   def write_scalars(self, step: int, scalars: Metrics) -> None:
-    """Nothing."""
+    """Does nothing."""
 
   def write_image(self, step: int, name: str, image: np.ndarray) -> None:
-    """Nothing."""
+    """Does nothing."""
 
   def close(self) -> None:
-    """Nothing."""
+    """Does nothing."""

@@ -82,6 +82,122 @@ def inputs(side, low_res=True):
   return noisy, jnp.array([0.1, 1.0, 10.0]), cond
 
 
+class Probe(nn.Module):
+  """A backbone that reports what it is given."""
+
+  report: Callable
+  condition_channels: int = 2
+  embedding_dim: int = 8
+
+  @nn.compact
+  def __call__(
+    self, x, c_noise, label=None, stage=None, *, augment=None, train=False
+  ):
+    self.report((x, c_noise, label, stage))
+    return 0.1 * x[..., :2]
+
+
+def probed(side, low_res_sigma, residual=()):
+  """What a backbone sees, what comes out, and the parameters."""
+  seen = []
+  denoiser = unified.UnifiedDenoiser(
+    Probe(seen.append),
+    (4, 8),
+    lambda sigma, resolution: precondition.edm(
+      sigma, sigma_data={4: 0.5, 8: 0.6}[resolution]
+    ),
+    residual,
+  )
+  rng = np.random.default_rng(0)
+
+  def normal(*shape):
+    return jnp.asarray(rng.normal(size=shape), jnp.float32)
+
+  params = {
+    "resolution_embedding": normal(2, 8),
+    "low_res_sigma": {"kernel": normal(8, 8), "bias": normal(8)},
+  }
+  noisy, sigma = normal(3, side, side, 2), jnp.array([0.2, 1.0, 5.0])
+  low_res = None if side == 4 else normal(3, side // 2, side // 2, 2)
+  level = None if side == 4 else jnp.full(3, low_res_sigma)
+  cond = Condition(jnp.arange(3), low_res, level)
+  result = denoiser.apply({"params": params}, noisy, sigma, cond)
+  return seen[-1], result, (params, noisy, sigma, cond)
+
+
+@pytest.mark.parametrize("level", [0.05, 0.4])
+def test_the_backbone_sees_the_condition_scaled_for_its_resolution(level):
+  """c_in of the image and, beside it, c_in of the condition's own level."""
+  (x, c_noise, label, _), _, (_, noisy, sigma, cond) = probed(8, level)
+  c_in = (sigma**2 + 0.6**2) ** -0.5
+  np.testing.assert_allclose(
+    x[..., :2], c_in[:, None, None, None] * noisy, rtol=1e-5
+  )
+  expected = pyramid.upsample(cond.low_res) / np.hypot(level, 0.5)
+  np.testing.assert_allclose(x[..., 2:], expected, rtol=1e-5)
+  np.testing.assert_allclose(c_noise, np.log(sigma) / 4, rtol=1e-5)
+  np.testing.assert_array_equal(label, np.arange(3))
+
+
+@pytest.mark.parametrize(
+  ("told", "used"), [(0.05, 0.05), (0.4, 0.4), (0.002, 0.002), (0.0, 1e-3)]
+)
+def test_the_embedding_is_of_the_stage_and_of_the_condition_s_level(told, used):
+  """Levels below 0.001, where the logarithm has no limit, count as that."""
+  (_, _, _, embedding), _, (params, *_) = probed(8, told)
+  level = jnp.full(3, np.log(used) / 4, jnp.float32)
+  frequencies = 10000.0 ** (-np.arange(4) / 3)
+  angles = np.asarray(level)[:, None] * frequencies
+  features = np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
+  dense = params["low_res_sigma"]
+  expected = params["resolution_embedding"][1]
+  expected = expected + features @ dense["kernel"] + dense["bias"]
+  np.testing.assert_allclose(embedding, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_first_stage_sees_no_condition():
+  (x, _, _, embedding), _, (params, *_) = probed(4, 0.0)
+  np.testing.assert_array_equal(x[..., 2:], 0)
+  expected = jnp.broadcast_to(params["resolution_embedding"][0], (3, 8))
+  np.testing.assert_array_equal(embedding, expected)
+
+
+@pytest.mark.parametrize("residual", [(), (8,)])
+def test_the_estimate_is_put_together_as_published(residual):
+  _, result, (_, noisy, sigma, cond) = probed(8, 0.1, residual)
+  origin = pyramid.upsample(cond.low_res) if residual else 0.0
+  pre = precondition.edm(sigma[:, None, None, None], sigma_data=0.6)
+  rest = noisy - origin
+  expected = origin + pre.c_skip * rest + pre.c_out * 0.1 * pre.c_in * rest
+  np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_backbone_of_other_condition_channels_is_refused():
+  denoiser = unified.UnifiedDenoiser(
+    Probe(print, condition_channels=3),
+    (4, 8),
+    lambda sigma, _: precondition.flow(sigma),
+  )
+  with pytest.raises(ValueError, match=r"condition_channels=3, and .* 2 chan"):
+    unified.init_params(denoiser, jax.random.key(0), 2)
+
+
+def test_dropout_differs_between_resolutions():
+  """The same key, other masks: stages must not share what they forget."""
+  drawn = {}
+
+  class Draw(nn.Module):
+    def __call__(self, noisy, sigma, cond, *, train=False):
+      key = self.make_rng("dropout")
+      drawn[noisy.shape[1]] = float(jax.random.uniform(key))
+      return noisy
+
+  denoise = unified.bind(Draw(), {}, jax.random.key(0))
+  for side in (4, 8):
+    denoise(jnp.zeros((1, side, side, 1)), jnp.ones(1), Condition())
+  assert drawn[4] != drawn[8]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_pretrained_baseline_is_the_unified_denoiser_at_the_top(kind):
   """Whatever the condition, for all that is added starts at zero."""
@@ -257,119 +373,3 @@ def operations(jaxpr):
 )
 def test_cudnn_attends_where_it_can(capability, dtype, size, fused):
   assert layers.cudnn_attends(capability, dtype, size) == fused
-
-
-class Probe(nn.Module):
-  """A backbone that reports what it is given."""
-
-  report: Callable
-  condition_channels: int = 2
-  embedding_dim: int = 8
-
-  @nn.compact
-  def __call__(
-    self, x, c_noise, label=None, stage=None, *, augment=None, train=False
-  ):
-    self.report((x, c_noise, label, stage))
-    return 0.1 * x[..., :2]
-
-
-def probed(side, low_res_sigma, residual=()):
-  """What a backbone sees, what comes out, and the parameters."""
-  seen = []
-  denoiser = unified.UnifiedDenoiser(
-    Probe(seen.append),
-    (4, 8),
-    lambda sigma, resolution: precondition.edm(
-      sigma, sigma_data={4: 0.5, 8: 0.6}[resolution]
-    ),
-    residual,
-  )
-  rng = np.random.default_rng(0)
-
-  def normal(*shape):
-    return jnp.asarray(rng.normal(size=shape), jnp.float32)
-
-  params = {
-    "resolution_embedding": normal(2, 8),
-    "low_res_sigma": {"kernel": normal(8, 8), "bias": normal(8)},
-  }
-  noisy, sigma = normal(3, side, side, 2), jnp.array([0.2, 1.0, 5.0])
-  low_res = None if side == 4 else normal(3, side // 2, side // 2, 2)
-  level = None if side == 4 else jnp.full(3, low_res_sigma)
-  cond = Condition(jnp.arange(3), low_res, level)
-  result = denoiser.apply({"params": params}, noisy, sigma, cond)
-  return seen[-1], result, (params, noisy, sigma, cond)
-
-
-@pytest.mark.parametrize("level", [0.05, 0.4])
-def test_the_backbone_sees_the_condition_scaled_for_its_resolution(level):
-  """c_in of the image and, beside it, c_in of the condition's own level."""
-  (x, c_noise, label, _), _, (_, noisy, sigma, cond) = probed(8, level)
-  c_in = (sigma**2 + 0.6**2) ** -0.5
-  np.testing.assert_allclose(
-    x[..., :2], c_in[:, None, None, None] * noisy, rtol=1e-5
-  )
-  expected = pyramid.upsample(cond.low_res) / np.hypot(level, 0.5)
-  np.testing.assert_allclose(x[..., 2:], expected, rtol=1e-5)
-  np.testing.assert_allclose(c_noise, np.log(sigma) / 4, rtol=1e-5)
-  np.testing.assert_array_equal(label, np.arange(3))
-
-
-@pytest.mark.parametrize(
-  ("told", "used"), [(0.05, 0.05), (0.4, 0.4), (0.002, 0.002), (0.0, 1e-3)]
-)
-def test_the_embedding_is_of_the_stage_and_of_the_condition_s_level(told, used):
-  """Levels below 0.001, where the logarithm has no limit, count as that."""
-  (_, _, _, embedding), _, (params, *_) = probed(8, told)
-  level = jnp.full(3, np.log(used) / 4, jnp.float32)
-  frequencies = 10000.0 ** (-np.arange(4) / 3)
-  angles = np.asarray(level)[:, None] * frequencies
-  features = np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
-  dense = params["low_res_sigma"]
-  expected = params["resolution_embedding"][1]
-  expected = expected + features @ dense["kernel"] + dense["bias"]
-  np.testing.assert_allclose(embedding, expected, rtol=1e-4, atol=1e-4)
-
-
-def test_the_first_stage_sees_no_condition():
-  (x, _, _, embedding), _, (params, *_) = probed(4, 0.0)
-  np.testing.assert_array_equal(x[..., 2:], 0)
-  expected = jnp.broadcast_to(params["resolution_embedding"][0], (3, 8))
-  np.testing.assert_array_equal(embedding, expected)
-
-
-@pytest.mark.parametrize("residual", [(), (8,)])
-def test_the_estimate_is_put_together_as_published(residual):
-  _, result, (_, noisy, sigma, cond) = probed(8, 0.1, residual)
-  origin = pyramid.upsample(cond.low_res) if residual else 0.0
-  pre = precondition.edm(sigma[:, None, None, None], sigma_data=0.6)
-  rest = noisy - origin
-  expected = origin + pre.c_skip * rest + pre.c_out * 0.1 * pre.c_in * rest
-  np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-5)
-
-
-def test_a_backbone_of_other_condition_channels_is_refused():
-  denoiser = unified.UnifiedDenoiser(
-    Probe(print, condition_channels=3),
-    (4, 8),
-    lambda sigma, _: precondition.flow(sigma),
-  )
-  with pytest.raises(ValueError, match=r"condition_channels=3, and .* 2 chan"):
-    unified.init_params(denoiser, jax.random.key(0), 2)
-
-
-def test_dropout_differs_between_resolutions():
-  """The same key, other masks: stages must not share what they forget."""
-  drawn = {}
-
-  class Draw(nn.Module):
-    def __call__(self, noisy, sigma, cond, *, train=False):
-      key = self.make_rng("dropout")
-      drawn[noisy.shape[1]] = float(jax.random.uniform(key))
-      return noisy
-
-  denoise = unified.bind(Draw(), {}, jax.random.key(0))
-  for side in (4, 8):
-    denoise(jnp.zeros((1, side, side, 1)), jnp.ones(1), Condition())
-  assert drawn[4] != drawn[8]

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lowdiff_jax.diffusion import loss
+from lowdiff_jax.train import objective as objectives
 from lowdiff_jax.train.objective import Objective
 from lowdiff_jax.types import NO_LABEL, Batch
 
@@ -69,3 +70,35 @@ def test_validation_is_without_dropout_and_repeats_itself():
   for params, *_, cond, kwargs in spy.calls:
     assert params == 0.5 and "rngs" not in kwargs
     assert (cond.label != NO_LABEL).all() and cond.augment is None
+
+
+def test_augmentation_noise_and_dropout_have_keys_of_their_own(monkeypatch):
+  keys = {}
+
+  def augment(key, image, probability):
+    keys["augment"] = key
+    return image, None
+
+  def cascade_loss(denoise, key, image, label, **kwargs):
+    keys["loss"] = key
+    denoise(image, jnp.ones(len(image)), None)
+
+  monkeypatch.setattr(objectives, "augment", augment)
+  monkeypatch.setattr(loss, "cascade_loss", cascade_loss)
+  spy, objective, batch = run(augment=0.5)
+  objective.train_loss(1.0, jax.random.key(0), batch)
+  keys["dropout"] = spy.calls[0][-1]["rngs"]["dropout"]
+  side = batch.image.shape[1]
+  keys["folded"] = jax.random.fold_in(keys["loss"], side)
+  data = {tuple(jax.random.key_data(key).tolist()) for key in keys.values()}
+  assert len(data) == 4
+
+
+def test_validation_is_of_normalised_images():
+  _, objective, batch = run()
+  metrics = objective.validation_loss(0.0, batch)
+  image = batch.image / 127.5 - 1
+  for name, value in metrics.items():
+    sigma = float(name.split("_")[-1])
+    expected = np.square(image).mean() / sigma**2
+    np.testing.assert_allclose(value, expected, rtol=0.02)

@@ -23,7 +23,7 @@ class LatentInfo(NamedTuple):
   id: str
 
   def to_json(self) -> dict[str, Any]:
-    """What `from_json` makes the same of."""
+    """JSON values that `from_json` reads."""
     return self._asdict() | {
       "mean": self.mean.tolist(),
       "std": self.std.tolist(),

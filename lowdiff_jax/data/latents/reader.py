@@ -1,4 +1,4 @@
-"""A data set of latents: what an autoencoder made of the images of another.
+"""A data set of latents: the images of another data set, encoded.
 
 The folder, which `writer.write_latents` writes, holds
 
