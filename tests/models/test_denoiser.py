@@ -1,7 +1,5 @@
 """The laws of the unified denoiser and of its U-Net."""
 
-import collections
-import functools
 from collections.abc import Callable
 
 import jax
@@ -11,75 +9,10 @@ import pytest
 from flax import linen as nn
 
 from lowdiff_jax.diffusion import precondition, pyramid
-from lowdiff_jax.models import dit, layers, unet, unified
+from lowdiff_jax.models import unified
 from lowdiff_jax.models.weights import state_dict
-from lowdiff_jax.types import NO_LABEL, Condition
-
-NCSNPP = {
-  "embedding": "fourier",
-  "noise_mult": 2,
-  "encoder": "residual",
-  "taps": (1, 3, 3, 1),
-}
-UNET = functools.partial(
-  unet.UNet,
-  resolution=8,
-  model_channels=8,
-  channel_mult=(1, 2),
-  num_blocks=1,
-  attn_resolutions=(4,),
-  dropout=0.0,
-)
-DIT = functools.partial(
-  dit.LightningDiT, input_size=8, hidden_size=16, depth=2, num_heads=2
-)
-KINDS = {
-  "matching": functools.partial(UNET, entry="matching_level"),
-  "top": functools.partial(UNET, entry="top_level"),
-  "ncsnpp": functools.partial(UNET, **NCSNPP),
-  "dit": DIT,
-}
-
-
-def make(resolutions, kind="matching", *, residual=(), shared=True, **fields):
-  backbone = KINDS[kind](
-    out_channels=2,
-    num_classes=3,
-    condition_channels=2 if len(resolutions) > 1 else 0,
-    **fields,
-  )
-
-  def edm(sigma, resolution):
-    return precondition.edm(
-      sigma, sigma_data={2: 0.4, 4: 0.5, 8: 0.6}[resolution]
-    )
-
-  return unified.UnifiedDenoiser(backbone, resolutions, edm, residual, shared)
-
-
-@functools.cache
-def init(resolutions, kind="matching", **fields):
-  return jax.jit(unified.init_params, static_argnums=(0, 2))(
-    make(resolutions, kind, **fields), jax.random.key(0), 2
-  )
-
-
-def randomised(params):
-  """What training would leave: no parameter at its initial value."""
-  leaves, tree = jax.tree.flatten(params)
-  rng = np.random.default_rng(0)
-  leaves = [x + 0.1 * rng.standard_normal(x.shape, np.float32) for x in leaves]
-  return jax.tree.unflatten(tree, leaves)
-
-
-def inputs(side, low_res=True):
-  rng = np.random.default_rng(side)
-  noisy = jnp.asarray(rng.standard_normal((3, side, side, 2)), jnp.float32)
-  low = jnp.asarray(rng.standard_normal((3, side // 2, side // 2, 2)))
-  cond = Condition(label=jnp.array([0, 2, NO_LABEL]))
-  if low_res:
-    cond = cond._replace(low_res=low, low_res_sigma=jnp.full(3, 0.1))
-  return noisy, jnp.array([0.1, 1.0, 10.0]), cond
+from lowdiff_jax.types import Condition
+from tests.models.networks import KINDS, init, inputs, make, randomised
 
 
 class Probe(nn.Module):
@@ -318,58 +251,3 @@ def test_dropout_is_on_in_training_only():
   assert jnp.abs(first - second).max() > 1e-3
   plain = unified.bind(denoiser, params)
   np.testing.assert_array_equal(plain(*inputs(8)), plain(*inputs(8)))
-
-
-def test_bfloat16_rounds_and_keeps_what_needs_float32():
-  """Same float32 parameters; norms, softmax, skips and sums stay float32."""
-  params = randomised(init((4, 8)))
-  noisy, sigma, cond = inputs(8)
-
-  def denoise(dtype):
-    module = make((4, 8))
-    module = module.clone(backbone=module.backbone.clone(dtype=dtype))
-    return unified.bind(module, params)
-
-  exact = denoise(jnp.float32)(noisy, sigma, cond)
-  rounded = jax.jit(denoise(jnp.bfloat16))(noisy, sigma, cond)
-  assert rounded.dtype == jnp.float32
-  error = jnp.abs(rounded - exact).max() / jnp.abs(exact).max()
-  assert 1e-6 < error < 0.02
-  jaxpr = jax.make_jaxpr(denoise(jnp.bfloat16))(noisy, sigma, cond).jaxpr
-  kinds = collections.Counter(
-    (eqn.primitive.name, eqn.outvars[0].aval.dtype.name)
-    for eqn in operations(jaxpr)
-  )
-  for name in ("rsqrt", "logistic", "exp", "reduce_sum", "concatenate"):
-    assert kinds[name, "float32"] and not kinds[name, "bfloat16"]
-  # In float32 are the seven skips that change in width or resolution; what is
-  # added in 16 bits are the convolutions' biases.
-  assert kinds["conv_general_dilated", "float32"] == 7
-  assert kinds["conv_general_dilated", "bfloat16"] == kinds["add", "bfloat16"]
-
-
-def operations(jaxpr):
-  """All equations, those of inner functions included."""
-  for eqn in jaxpr.eqns:
-    yield eqn
-    for inner in eqn.params.values():
-      inner = getattr(inner, "jaxpr", inner)
-      if hasattr(inner, "eqns"):
-        yield from operations(inner)
-
-
-@pytest.mark.parametrize(
-  ("capability", "dtype", "size", "fused"),
-  [
-    (None, jnp.bfloat16, 64, False),  # a CPU or a TPU
-    ("7.0", jnp.float16, 64, False),
-    ("8.0", jnp.bfloat16, 128, True),
-    ("8.0", jnp.bfloat16, 256, False),
-    ("9.0", jnp.bfloat16, 256, True),
-    ("9.0", jnp.bfloat16, 60, False),
-    ("9.0", jnp.float32, 64, False),
-    ("gfx942", jnp.bfloat16, 64, False),
-  ],
-)
-def test_cudnn_attends_where_it_can(capability, dtype, size, fused):
-  assert layers.cudnn_attends(capability, dtype, size) == fused

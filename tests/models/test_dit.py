@@ -10,7 +10,7 @@ import pytest
 
 from lowdiff_jax.models import dit, position
 from lowdiff_jax.types import NO_LABEL, UserError
-from tests.models.test_denoiser import operations, randomised
+from tests.models.networks import operations, randomised
 
 TINY = {
   "out_channels": 2,

@@ -8,7 +8,7 @@ import pytest
 from lowdiff_jax.models import dit
 from lowdiff_jax.models.weights import state_dict
 from lowdiff_jax.profiling import flops
-from tests.models.test_denoiser import operations
+from tests.models.networks import operations
 from tests.models.test_dit import make
 
 
