@@ -31,12 +31,12 @@ FIRST = {
   "diffusion/settings.py": "tests/diffusion/test_settings.py",
   "models/unified.py": DENOISER,
   "train/checkpoint.py": "tests/train/test_checkpoint.py",
-  "train/ema.py": "tests/train/test_step.py",
+  "train/ema.py": "tests/train/test_averages.py",
   "train/loop.py": "tests/train/test_loop.py",
   "train/objective.py": "tests/train/test_objective.py",
-  "train/optimizer.py": "tests/train/test_step.py",
-  "train/state.py": "tests/train/test_step.py",
-  "train/step.py": "tests/train/test_step.py",
+  "train/optimizer.py": "tests/train/test_averages.py",
+  "train/state.py": "tests/train/test_averages.py",
+  "train/step.py": "tests/train/test_averages.py",
   "train/writer.py": "tests/train/test_metrics.py",
 }
 # A wrong may also make a test wait for ever.
