@@ -141,6 +141,7 @@ def test_unknown_argument():
     ("stages.s8.churn", 10.0, "dpmpp_2m cannot churn"),
     ("stages.s4.start", "handoff", "nothing to start"),
     ("stages.s4.target", "residual", "the first stage has no condition"),
+    ("stages.s8.min_low_res_sigma", 0.3, "not be above max_low_res_sigma"),
     ("sweep.steps", ((3,),), "are not the steps of 2 stages"),
     ("model.channel_mult", (1, 2, 2, 2, 2), "5 levels do not fit"),
     ("model.channels", 100, "do not divide into groups"),

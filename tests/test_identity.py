@@ -43,25 +43,31 @@ def test_without_a_config_the_images_are_the_same(trained, tmp_path):
 
 
 @pytest.mark.parametrize(
-  ("argument", "said"),
+  ("mode", "argument", "said"),
   [
     (
+      "sample",
       "--config.stages.sigma_data=(0.3,0.3)",
       "config.stages.s4.sigma_data = 0.3, but {run} was trained with 0.72",
     ),
     (
+      "evaluate",
       "--config.stages.s8.target=residual",
       "target = 'residual', but {run} was trained with 'image'",
     ),
     (
+      "train",
       "--config.data.crop=center",
       "config.data.crop = 'center', but {run} was trained with 'none'",
     ),
-    ("--config.cascade=False", "False, but {run} was trained with True"),
+    (
+      "upscale",
+      "--config.cascade=False",
+      "False, but {run} was trained with True",
+    ),
   ],
 )
-@pytest.mark.parametrize("mode", ["sample", "train"])
-def test_what_was_trained_is_not_contradicted(argument, said, mode, trained):
+def test_what_was_trained_is_not_contradicted(mode, argument, said, trained):
   workdir, _, _ = trained
   line = mistake(
     f"--workdir={workdir}", f"--mode={mode}", argument, config=None

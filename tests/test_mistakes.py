@@ -35,14 +35,6 @@ def mistake(*arguments, **kwargs):
     ("--config.data.crop=left", "crop = 'left': expected one of none, center"),
     ("--config.evaluation.images=1", "an integer of at least 2, or 0"),
     (
-      "--config.stages.target=('residual', 'image')",
-      "the first stage has no condition",
-    ),
-    (
-      "--config.stages.min_low_res_sigma=(0.0, 0.3)",
-      "must not be above max_low_res_sigma",
-    ),
-    (
       "--config.baseline.order=(8, 4, 8)",
       "baseline.order = (8, 4, 8): removed in version 0.2",
     ),
