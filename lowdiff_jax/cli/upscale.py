@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 from lowdiff_jax.data.datasets.folder import read_small_images
 from lowdiff_jax.distributed import is_main
 from lowdiff_jax.experiment.errors import naming
+from lowdiff_jax.experiment.image_sets import image_decoder
 from lowdiff_jax.experiment.run_folder import load
 from lowdiff_jax.generate import grids
 from lowdiff_jax.generate.generator import concatenate
@@ -26,7 +27,10 @@ def run(config: ConfigDict, workdir: Path) -> None:
   sides = [codec.factor * stage.resolution for stage in experiment.stages]
   with naming("config.upscale.input"):
     names, low_res = read_small_images(
-      Path(config.upscale.input), sides[:-1], codec.channels
+      Path(config.upscale.input),
+      sides[:-1],
+      codec.channels,
+      image_decoder(config),
     )
   first = sides.index(low_res.shape[1]) + 1
   request = model.request(len(names), label=config.sampling.label)

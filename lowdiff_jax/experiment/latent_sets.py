@@ -9,8 +9,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from lowdiff_jax import distributed
-from lowdiff_jax.data import codec, source
+from lowdiff_jax.data import codec
 from lowdiff_jax.data.datasets.tfds_set import data_folder
+from lowdiff_jax.data.decode import WHITE
 from lowdiff_jax.data.latents import reader
 from lowdiff_jax.data.latents.info import LatentInfo
 from lowdiff_jax.data.latents.shards import Layout
@@ -19,7 +20,7 @@ from lowdiff_jax.experiment.codecs import (
   load_autoencoder,
   make_autoencoder,
 )
-from lowdiff_jax.experiment.errors import naming
+from lowdiff_jax.experiment.image_sets import open_splits
 from lowdiff_jax.experiment.schema import resolutions
 from lowdiff_jax.models.weights import state_dict
 from lowdiff_jax.types import ImageSource, UserError
@@ -113,20 +114,6 @@ def open_images(config: ConfigDict) -> tuple[ImageSource, ImageSource]:
   return open_splits(config, image_side(config))
 
 
-def open_splits(
-  config: ConfigDict, resolution: int
-) -> tuple[ImageSource, ImageSource]:
-  """The images of config.data, at a resolution: (train, held out)."""
-  with naming("config.data.source"):
-    return source.open_splits(
-      config.data.source,
-      resolution=resolution,
-      crop=config.data.crop,
-      data_dir=config.data.dir,
-      hold_out=config.data.hold_out,
-    )
-
-
 def latents_folder(config: ConfigDict) -> Path:
   """config.latents.dir, or a folder beside TFDS's sets."""
   if config.latents.dir:
@@ -158,7 +145,10 @@ def _resolutions(config: ConfigDict) -> int:
 
 def _provenance(config: ConfigDict, sha256: str) -> dict[str, Any]:
   """Everything that a latent depends on."""
+  background = config.data.background
   return {
+    # Sets of version 0.2 do not name theirs.
+    **({} if background == WHITE else {"background": background}),
     "source": config.data.source,
     "crop": config.data.crop,
     "hold_out": config.data.hold_out,

@@ -33,10 +33,12 @@ class Rule(NamedTuple):
       return {"true": True, "false": False}.get(text.lower(), text)
 
 
-def integer(low: int) -> Rule:
-  """An int of at least `low`."""
+def integer(low: int, high: float = math.inf) -> Rule:
+  """An int from `low` to `high`."""
+  top = "" if high == math.inf else f" and at most {high}"
   return Rule(
-    f"an integer of at least {low}", lambda v: _is_int(v) and v >= low
+    f"an integer of at least {low}{top}",
+    lambda v: _is_int(v) and low <= v <= high,
   )
 
 

@@ -5,6 +5,7 @@ Those that `_run` makes define a run, and are fixed once it has begun.
 
 from typing import Any
 
+from lowdiff_jax.data.decode import MAX_PIXELS, WHITE
 from lowdiff_jax.data.images import CROPS
 from lowdiff_jax.experiment.rules import (
   Rule,
@@ -34,12 +35,29 @@ MODEL_FIELDS = (
     "seed of initialisation, data order and training noise",
   ),
   _run("data.space", "pixels", choice("pixels", "latents"), "model space"),
-  _run("data.source", "tfds:cifar10", text, "tfds:<name> or folder:<path>"),
+  _run(
+    "data.source",
+    "tfds:cifar10",
+    text,
+    "tfds:<name>, folder:<path>, zip:<path> or npz:<path>",
+  ),
   _run(
     "data.crop",
     "none",
     choice(*CROPS),
     "how images that are not square are cropped",
+  ),
+  _run(
+    "data.background",
+    WHITE,
+    sequence(integer(0, 255), 3),
+    "(R, G, B) behind transparent images",
+  ),
+  _run(
+    "data.max_pixels",
+    MAX_PIXELS,
+    integer(1),
+    "larger images are skipped before they are decoded",
   ),
   Field("data.dir", "", text, "folder of TFDS's data sets; '': its default"),
   _run(

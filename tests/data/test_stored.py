@@ -76,7 +76,7 @@ def test_what_is_wrong_is_named(tmp_path):
   (tmp_path / "empty").mkdir()
   for path, said in (
     (tmp_path / "gone", "neither a folder nor an .npz"),
-    (tmp_path / "empty", "no picture in"),
+    (tmp_path / "empty", "no image in"),
     (tmp_path / "gone.npz", "gone.npz cannot be read"),
   ):
     with pytest.raises(UserError, match=said):
