@@ -69,9 +69,12 @@ class Decoder(NamedTuple):
       with Image.open(file, formats=FORMATS) as image:
         self._check_size(image)
         _say_if_animated(image)
-        is_16_bit = any(";16" in str(tile[-1]) for tile in image.tile)
+        stored = " ".join(str(tile[-1]) for tile in image.tile)
         image.load()
-        return _upright(self._flat(_reduced(image, is_16_bit)))
+        narrow = _reduced(image, is_16_bit=";16" in stored)
+        # Pillow reads 16-bit gray with alpha as RGBA.
+        gray = narrow.mode in _GRAY or "LA;16" in stored
+        return _upright(self._flat(narrow, gray))
     except DecodeError:
       raise
     except Image.UnidentifiedImageError as error:
@@ -91,9 +94,8 @@ class Decoder(NamedTuple):
         f"{self.max_pixels}"
       )
 
-  def _flat(self, image: Image.Image) -> Image.Image:
+  def _flat(self, image: Image.Image, gray: bool) -> Image.Image:
     """In mode "L" or "RGB", on the background."""
-    gray = image.mode in _GRAY
     if image.has_transparency_data:
       gray = gray and len(set(self.background)) == 1
       below = Image.new("RGBA", image.size, (*self.background, 255))
@@ -107,7 +109,7 @@ def pixels(image: Image.Image, channels: int) -> np.ndarray:
   return array.reshape(*array.shape[:2], channels)
 
 
-def _reduced(image: Image.Image, is_16_bit: bool) -> Image.Image:
+def _reduced(image: Image.Image, *, is_16_bit: bool) -> Image.Image:
   """With 8 bits a channel, where Pillow leaves more; keeps its EXIF."""
   transparent = image.info.get("transparency")
   if image.mode.startswith("I;16"):

@@ -35,17 +35,19 @@ class FileSet(NamedTuple):
 
   Attributes:
     root: the folder or the zip.
+    place: of the files, for messages: "folder/" or "file.zip: ".
     stamps: of each file by its name, as in "cat/1.png", sorted.
     open: name -> the open file; raises one of `DAMAGED`.
   """
 
   root: Path
+  place: str
   stamps: dict[str, Stamp]
   open: Callable[[str], IO[bytes]]
 
   def path(self, name: str) -> str:
     """Where a file is, for messages."""
-    return f"{self.root}/{name}"
+    return self.place + name
 
 
 def open_files(root: Path) -> FileSet:
@@ -64,10 +66,8 @@ def open_files(root: Path) -> FileSet:
   """
   try:
     if root.is_dir():
-      stamps = dict(_walk(root))
-      return FileSet(
-        root, _sorted(stamps), lambda name: (root / name).open("rb")
-      )
+      stamps = _sorted(dict(_walk(root)))
+      return FileSet(root, f"{root}/", stamps, lambda n: (root / n).open("rb"))
     if not root.exists():
       raise UserError(f"there is no folder or zip {root}")
     return _open_zip(root)
@@ -81,7 +81,12 @@ def one_file(path: Path) -> FileSet:
   """A single file, as a set."""
   stat = path.stat()
   stamp = Stamp(stat.st_size, stat.st_mtime_ns)
-  return FileSet(path.parent, {path.name: stamp}, lambda _: path.open("rb"))
+  return FileSet(
+    path.parent,
+    f"{path.parent}/",
+    {path.name: stamp},
+    lambda _: path.open("rb"),
+  )
 
 
 def _walk(root: Path) -> Iterator[tuple[str, Stamp]]:
@@ -139,7 +144,7 @@ def _open_zip(root: Path) -> FileSet:
     name.removeprefix(common): Stamp(info.file_size, info.CRC)
     for name, info in members.items()
   }
-  return FileSet(root, _sorted(stamps), read)
+  return FileSet(root, f"{root}: {common}", _sorted(stamps), read)
 
 
 def _common_folder(names: Iterable[str]) -> str:
