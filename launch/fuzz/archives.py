@@ -134,20 +134,11 @@ def odd_json(rng: random.Random, value: Any) -> Any:
   """The JSON value with one place of another type, or lacking, or huge."""
   value = json.loads(json.dumps(value))
   nothing: Any = object()
-  others = (
-    None,
-    True,
-    0,
-    -1,
-    2**31,
-    2**63,
-    1e308,
-    float("nan"),
-    "",
-    "a" * 5000,
+  others: tuple[Any, ...] = (
+    *(None, True, 0, -1, 2**31, 2**63, 1e308, float("nan"), "", "a" * 5000),
+    *("\n\x1b[31m", [], {}, [[]], {"a": {}}, [1, "a"], nothing),
   )
-  others += ("\n\x1b[31m", [], {}, [[]], {"a": {}}, [1, "a"], nothing)
-  if rng.random() < 0.05:
+  if not isinstance(value, dict | list) or rng.random() < 0.05:
     other = rng.choice(others)
     return None if other is nothing else other
   place = value

@@ -37,6 +37,11 @@ class _Worker:
   task: tuple[str, int] | None
   deadline: float
 
+  @property
+  def is_idle(self) -> bool:
+    """Whether it waits for a task."""
+    return self.task is None and self.deadline == 0
+
 
 class Pool:
   """Reads inputs in several processes."""
@@ -83,10 +88,9 @@ class Pool:
               running.remove(worker)
               worker = self._start(root, time.monotonic_ns())
               running.append(worker)
-            elif worker.task is None and worker.deadline == 0:
-              if not self._give(worker, next(tasks, None)):
-                running.remove(worker)
-                _stop(worker)
+            elif worker.is_idle and not self._give(worker, next(tasks, None)):
+              running.remove(worker)
+              _stop(worker)
       finally:
         for worker in running:
           _stop(worker)

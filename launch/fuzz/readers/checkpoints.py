@@ -1,5 +1,6 @@
 """Checkpoints of a run, and exported models, with a damaged file."""
 
+import contextlib
 import json
 import random
 import shutil
@@ -47,10 +48,8 @@ def _damage(rng: random.Random, folder: Path) -> None:
     return
   value: Any = None
   if rng.random() < 0.6:
-    try:
+    with contextlib.suppress(ValueError):
       value = json.loads(path.read_text())
-    except ValueError:
-      pass
   if isinstance(value, dict) and value:
     path.write_text(json.dumps(odd_json(rng, value)))
   else:

@@ -31,6 +31,11 @@ _TEXTS = (
   *("lambda: 1", "0777", "0b1", "1.", ".5", "+1", "--1", "f'{1}'", "1 if 1"),
 )
 
+_NAMES = (
+  *("", ".", "stages", "stages.s8", "stages.s².steps", "stages.s8.", "a"),
+  *("stages.s99999999999.steps", "model", "a" * 5000, "\n", "sampling."),
+)
+
 
 def _usable(config: Any) -> None:
   """What an accepted config must be good for."""
@@ -69,16 +74,7 @@ class Fields(Reader):
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
       name = rng.choice(names)
       if rng.random() < 0.02:
-        name = rng.choice(
-          ("", ".", "stages", "stages.s8", "stages.s².steps", "stages.s8.", "a")
-          + (
-            "stages.s99999999999.steps",
-            "model",
-            "a" * 5000,
-            "\n",
-            "sampling.",
-          )
-        )
+        name = rng.choice(_NAMES)
       text = rng.choice(_TEXTS)
       if rng.random() < 0.3:
         text = str(rng.choice((1, -1)) * 10 ** rng.uniform(-12, 12))

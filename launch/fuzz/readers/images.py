@@ -1,5 +1,6 @@
 """Folders of images, one of which is damaged or odd."""
 
+import contextlib
 import io
 import random
 import struct
@@ -145,10 +146,8 @@ class _Folder(Reader):
       assert np.array_equal(images[i], pixels(i)), f"image {i} is another"
     # One that is out of a class folder of its own is refused, not fatal.
     if use == "upscale":
-      try:
+      with contextlib.suppress(UserError):
         read_small_images(next(root.glob("b*"), root), (8,), 1)
-      except UserError:
-        pass
 
 
 def _reader(kind: str, *suffixes: str) -> type[_Folder]:

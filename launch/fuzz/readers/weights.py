@@ -31,6 +31,12 @@ GOLDEN = Path(__file__).parents[3] / "tests" / "golden"
 # Side of the grid of tokens.
 _GRID = 2
 
+_NAMES = (
+  *("", ".", "..", "a", "a.b", "map_x", "model.", "x\ny\x1b", "a." * 3000),
+  *("blocks.99999.attn.qkv.weight", "blocks.9999999999999.a.weight"),
+  *("encoder", "encoder.a", "conv/weights", "mixed_1_conv/weights"),
+)
+
 
 class Network(NamedTuple):
   """A network whose weights can be read.
@@ -138,12 +144,7 @@ def _odd_state(
     if kind == 0:
       continue
     if kind == 1:
-      name = rng.choice(
-        ("", ".", "..", "a", "a.b", f"{name}.x", name.rpartition(".")[0])
-        + ("blocks.99999.attn.qkv.weight", "blocks.9999999999999.a.weight")
-        + ("map_x", "model.", f"model.{name}", "x\ny\x1b", "a." * 3000)
-        + ("encoder", "encoder.a", "conv/weights", "mixed_1_conv/weights")
-      )
+      name = rng.choice((*_NAMES, f"{name}.x", f"model.{name}", name[:-3]))
     elif kind == 2:
       array = array.astype(rng.choice(("f2", "f8", "i8", "u1", "?", "i2")))
     elif kind == 3:
