@@ -51,9 +51,10 @@ def open_latents(
   train, test, info = reader.open_latents(folder)
   wanted = _provenance(config, load_autoencoder(config).sha256)
   for name in MATTERS:
-    if info.provenance[name] != wanted[name]:
+    made = info.provenance.get(name)
+    if made != wanted[name]:
       raise UserError(
-        f"the latents in {folder} are of {name} = {info.provenance[name]}, and "
+        f"the latents in {folder} are of {name} = {made}, and "
         f"the config says {wanted[name]}: set --config.latents.dir to others, "
         "or to an empty folder to encode anew"
       )

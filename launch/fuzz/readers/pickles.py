@@ -9,6 +9,8 @@ import zipfile
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+
 from launch.fuzz.archives import write_zip
 from launch.fuzz.damage import damage_file, damaged
 from launch.fuzz.reader import Reader
@@ -107,10 +109,10 @@ class _Pickle(Reader):
     return path
 
   def read(self, candidate: Path) -> None:
-    """Reads it, and places what it holds in a U-Net's tree."""
+    """Reads it; what is returned are arrays by name."""
     state = state_dict.read_state(candidate)
     assert all(isinstance(name, str) for name in state)
-    edm_layout.unet_params(state)
+    assert all(isinstance(array, np.ndarray) for array in state.values())
 
 
 class Edm(_Pickle):
@@ -119,6 +121,11 @@ class Edm(_Pickle):
   name = "weights.pkl"
   golden = "edm_style.pkl"
   suffixes = (".pkl",)
+
+  def read(self, candidate: Path) -> None:
+    """Also places what it holds in a U-Net's tree."""
+    super().read(candidate)
+    edm_layout.unet_params(state_dict.read_state(candidate))
 
   def content(self, rng: random.Random) -> bytes:
     """See `_Pickle`."""
