@@ -13,10 +13,11 @@ PROGRAMS = sorted(
   for path in (PACKAGE.parent / folder).rglob("*.py")
 )
 
-_BASE = {"types", "__init__"}
+_BASE = {"types", "reading", "__init__"}
 _SHARED = _BASE | {"files", "distributed"}
 ALLOWED = {
   "types": set(),
+  "reading": {"types"},
   "__init__": set(),
   "files": _BASE,
   "distributed": _BASE,

@@ -6,7 +6,6 @@ proves it whole and with the sums from which the statistics are made.
 
 import contextlib
 import dataclasses
-import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,7 +15,13 @@ import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
 
 from lowdiff_jax import files
-from lowdiff_jax.data.latents.reader import crc, record_type
+from lowdiff_jax.data.latents.reader import (
+  are_numbers,
+  are_shapes,
+  crc,
+  record_type,
+)
+from lowdiff_jax.reading import read_json, reading
 from lowdiff_jax.types import UserError
 
 
@@ -38,19 +43,35 @@ class Shard:
     return self.path.with_suffix(".json")
 
   def summary(self) -> dict[str, Any] | None:
-    """file, count, bytes, sha256, shapes, sums; None if there is none."""
+    """file, count, bytes, sha256, shapes, sums; None if there is no whole."""
     try:
-      return json.loads(self.sidecar.read_text())
-    except (OSError, ValueError):
+      value = read_json(self.sidecar)
+      with reading(self.sidecar):
+        return value if self._is_summary(value) else None
+    except UserError:
       return None
+
+  def _is_summary(self, value: dict[str, Any]) -> bool:
+    """Whether it has all that a summary has; may raise a LookupError or so."""
+    channels = value["shapes"][-1][-1]
+    return (
+      value["file"] == self.path.name
+      and value["count"] == len(self.records)
+      and isinstance(value["sha256"], str)
+      and type(value["bytes"]) is int
+      and are_shapes(value["shapes"])
+      and are_numbers(value["sum"], channels)
+      and are_numbers(value["sum_of_squares"], channels)
+    )
 
   def is_whole(self) -> bool:
     """Whether the file is that of the summary; says so if it is damaged."""
     summary = self.summary()
     if summary is None and not self.path.exists():
       return False
-    if summary is not None and self.path.exists():
-      if files.sha256(self.path) == summary["sha256"]:
+    if summary is not None and self.path.is_file():
+      size, digest = self.path.stat().st_size, files.sha256(self.path)
+      if (size, digest) == (summary["bytes"], summary["sha256"]):
         return True
       reason = "is damaged"
     else:
@@ -71,9 +92,9 @@ class Shard:
       UserError: it cannot be written.
     """
     partial = self.path.with_name(f"{self.path.name}.partial")
-    self.sidecar.unlink(missing_ok=True)
     sums = np.zeros(())
     with self._or_error():
+      self.sidecar.unlink(missing_ok=True)
       writer = ArrayRecordWriter(str(partial), "group_size:1,uncompressed")
     for latents, labels in encoded:
       shapes = [latent.shape[1:] for latent in latents]
@@ -99,14 +120,15 @@ class Shard:
       "sum": sums[0].tolist(),
       "sum_of_squares": sums[1].tolist(),
     }
-    os.replace(partial, self.path)
-    files.write_json(self.sidecar, summary, indent=1)
+    with self._or_error():
+      os.replace(partial, self.path)
+      files.write_json(self.sidecar, summary, indent=1)
 
   @contextlib.contextmanager
   def _or_error(self) -> Iterator[None]:
     try:
       yield
-    except RuntimeError as error:
+    except (RuntimeError, OSError) as error:
       reason = str(error).split(";")[0]
       raise UserError(
         f"{self.path} cannot be written ({reason}); free space, or choose "

@@ -113,6 +113,8 @@ def _claim(folder: Path, settings: dict[str, Any], process_index: int) -> None:
   path = folder / SETTINGS
   try:
     folder.mkdir(parents=True, exist_ok=True)
+    if (folder / MANIFEST).is_dir():
+      raise UserError(f"{folder / MANIFEST} is no file: remove it")
     if not path.exists():
       if process_index == 0:
         files.write_json(path, settings, indent=1)
@@ -120,7 +122,7 @@ def _claim(folder: Path, settings: dict[str, Any], process_index: int) -> None:
     there = json.loads(path.read_text())
   except OSError as error:
     raise UserError(f"cannot write to {folder} ({error.strerror})") from error
-  except ValueError:
+  except (ValueError, RecursionError):
     raise UserError(
       f"{path} is damaged: remove {folder}, or choose another folder"
     ) from None
