@@ -14,12 +14,13 @@ PROGRAMS = sorted(
 )
 
 _BASE = {"types", "__init__"}
-_SHARED = _BASE | {"files", "distributed"}
+_SHARED = _BASE | {"console", "files", "distributed"}
 ALLOWED = {
   "types": set(),
   "__init__": set(),
+  "console": set(),
   "files": _BASE,
-  "distributed": _BASE,
+  "distributed": _BASE | {"console"},
   "diffusion": _BASE,
   "models": _BASE | {"diffusion"},
   "data": _SHARED | {"diffusion"},

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from lowdiff_jax import distributed
+from lowdiff_jax import console, distributed
 from lowdiff_jax.data.latents.info import LatentInfo
 from lowdiff_jax.diffusion.cascade import Stage
 from lowdiff_jax.experiment import identity, training
@@ -132,8 +132,14 @@ def build_experiment(
       lambda leaf, where: leaf.update(sharding=where), shapes, shardings
     ),
     init=lambda: _load(config, jax.jit(init, out_shardings=shardings)(key)),
-    step=jax.jit(step, donate_argnums=0, out_shardings=(shardings, everywhere)),
-    validate=jax.jit(objective.validation_loss, out_shardings=everywhere),
+    step=console.Compiling(
+      "the training step",
+      jax.jit(step, donate_argnums=0, out_shardings=(shardings, everywhere)),
+    ),
+    validate=console.Compiling(
+      "the validation",
+      jax.jit(objective.validation_loss, out_shardings=everywhere),
+    ),
     codec=codec,
     generator=Generator(
       functools.partial(bind, denoiser), spec, codec.decode, mesh

@@ -1,0 +1,92 @@
+"""What a run says while it works: on stdout, by process 0, not with --quiet.
+
+Results that a mode is asked for are printed, errors and warnings go to stderr;
+what only says what is going on goes through here.
+"""
+
+import contextlib
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+from tqdm import tqdm
+
+# Seconds after which work says what it is.
+PATIENCE = 5.0
+
+_quiet = False
+
+
+def set_quiet(quiet: bool) -> None:
+  """Whether nothing is said, and no progress bar shown, from now on."""
+  global _quiet
+  _quiet = quiet
+
+
+def speaks() -> bool:
+  """Whether this process says anything: process 0 does, if not quiet."""
+  return not _quiet and jax.process_index() == 0
+
+
+def say(text: str) -> None:
+  """Prints a line at once, above a progress bar if there is one."""
+  if speaks():
+    tqdm.write(text, file=sys.stdout)
+    sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def taking(what: str, patience: float | None = None) -> Iterator[None]:
+  """Says "`what` ..." once that takes long, and at the end how long it took.
+
+  Args:
+    what: is done, as in "compiling the sampler".
+    patience: seconds of silence; `PATIENCE` by default. What takes less is
+      not mentioned at all.
+  """
+  said = threading.Event()
+
+  def announce() -> None:
+    said.set()
+    say(f"{what} ...")
+
+  timer = threading.Timer(PATIENCE if patience is None else patience, announce)
+  timer.daemon = True
+  since = time.monotonic()
+  timer.start()
+  try:
+    yield
+  finally:
+    timer.cancel()
+    timer.join()
+  if said.is_set():
+    say(f"{what} took {time.monotonic() - since:.0f} s")
+
+
+class Compiling:
+  """A jitted function whose first call says how long it compiles."""
+
+  def __init__(self, what: str, jitted: Any):
+    """Wraps it.
+
+    Args:
+      what: the function is, as in "the sampler".
+      jitted: called with positional arguments of one shape.
+    """
+    self._what, self._jitted, self._compiled = what, jitted, False
+
+  def lower(self, *args: Any) -> Any:
+    """`jax.jit`'s `lower`."""
+    return self._jitted.lower(*args)
+
+  def __call__(self, *args: Any) -> Any:
+    """The function's result."""
+    if not self._compiled:
+      with taking(f"compiling {self._what}"):
+        # Kept by JAX: the call below does not compile again.
+        self._jitted.lower(*args).compile()
+      self._compiled = True
+    return self._jitted(*args)
