@@ -50,7 +50,7 @@ HOMES = {
   "sklearn": {"data", "metrics"},
   "threadpoolctl": {"metrics"},
   "matplotlib": {"schedules/pareto.py"},
-  "absl": {"data", "train", "experiment/evaluation.py", "cli/main.py"},
+  "absl": {"data", "train", "experiment/evaluation.py", "cli"},
 }
 
 

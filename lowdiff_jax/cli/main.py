@@ -10,7 +10,9 @@ import jax
 from absl import app, flags, logging
 from ml_collections import ConfigDict
 
+from lowdiff_jax import console
 from lowdiff_jax.cli import MODES
+from lowdiff_jax.cli.devices import check_devices
 from lowdiff_jax.experiment import identity, run_folder
 from lowdiff_jax.experiment.overrides import override, parse_flags, read_page
 from lowdiff_jax.types import UserError
@@ -25,6 +27,9 @@ _WORKDIR = flags.DEFINE_string(
   "workdir", None, "Folder of the run; default runs/<config name>."
 )
 _MODE = flags.DEFINE_string("mode", "train", " | ".join(MODES))
+_QUIET = flags.DEFINE_bool(
+  "quiet", False, "Print results, warnings and errors alone."
+)
 
 # Fields set by flags, filled by `_parse_flags`: (name, text).
 _FIELDS: list[tuple[str, str]] = []
@@ -43,8 +48,10 @@ def main(argv: list[str]) -> None:
     override(page, parse_flags(_FIELDS, page))  # Its mistakes come first.
   workdir = _workdir()
   logging.set_verbosity(logging.WARNING)
+  console.set_quiet(_QUIET.value)
   keep_compiled_programs()
   _start_processes()
+  check_devices()
   config = _config(page, workdir)
   if _MODE.value not in _READ_ONLY:
     _make_writable(workdir)
