@@ -13,6 +13,7 @@ from lowdiff_jax.types import UserError
 
 _UNITS = " KMGTPE"
 _SIZE = r"([\d.]+) ?(([KMGTPE])i?B?|bytes)"
+_LACK = re.compile(r"RESOURCE_EXHAUSTED|[Oo]ut of memory")
 # In the errors of XLA on CPU, GPU and TPU, and of NumPy.
 _NEEDED = re.compile(rf"(?:[Aa]llocat(?:e|ing)|Used) {_SIZE}")
 _FREE = re.compile(rf"(?:[Tt]here (?:are|is)|of) {_SIZE} (?:free|hbm)")
@@ -33,7 +34,7 @@ def or_lower(config: ConfigDict, *fields: str) -> Iterator[None]:
     yield
   except (MemoryError, jax.errors.JaxRuntimeError) as error:
     text = str(error)
-    if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in text:
+    if not isinstance(error, MemoryError) and not _LACK.search(text):
       raise
     values = leaves(config)
     ways = [f"lower config.{name} = {values[name]}" for name in fields]
@@ -46,8 +47,9 @@ def or_lower(config: ConfigDict, *fields: str) -> Iterator[None]:
 
 
 def of_training(config: ConfigDict) -> list[str]:
-  """The fields that decide on the memory of a training step."""
-  return [f"stages.{name}.batch_size" for name in stage_names(config)]
+  """The fields that decide on the memory of a training step, largest first."""
+  fields = [f"stages.{name}.batch_size" for name in stage_names(config)]
+  return sorted(fields, key=lambda name: -leaves(config)[name])
 
 
 def of_sampling(config: ConfigDict) -> list[str]:
