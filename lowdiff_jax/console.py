@@ -5,10 +5,11 @@ what only says what is going on goes through here.
 """
 
 import contextlib
+import io
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -36,6 +37,14 @@ def say(text: str) -> None:
   if speaks():
     tqdm.write(text, file=sys.stdout)
     sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def hushed() -> Iterator[None]:
+  """Drops what other packages print where nothing is to be said."""
+  nowhere = contextlib.redirect_stdout(io.StringIO())
+  with contextlib.nullcontext() if speaks() else nowhere:
+    yield
 
 
 @contextlib.contextmanager
@@ -67,26 +76,32 @@ def taking(what: str, patience: float | None = None) -> Iterator[None]:
 
 
 class Compiling:
-  """A jitted function whose first call says how long it compiles."""
+  """A jitted function that says how long it compiles in its first call."""
 
-  def __init__(self, what: str, jitted: Any):
-    """Wraps it.
+  def __init__(self, what: str, function: Callable[..., Any], **options: Any):
+    """Jits it.
 
     Args:
       what: the function is, as in "the sampler".
-      jitted: called with positional arguments of one shape.
+      function: of positional arguments, always of the same shapes.
+      **options: of `jax.jit`.
     """
-    self._what, self._jitted, self._compiled = what, jitted, False
+    self._what, self._compiled = what, False
+    self._jitted: Any = jax.jit(function, **options)
 
   def lower(self, *args: Any) -> Any:
     """`jax.jit`'s `lower`."""
     return self._jitted.lower(*args)
 
+  def compile(self, *args: Any) -> Any:
+    """The program, as of `lower(*args).compile()`."""
+    with taking(f"compiling {self._what}"):
+      return self.lower(*args).compile()
+
   def __call__(self, *args: Any) -> Any:
     """The function's result."""
     if not self._compiled:
-      with taking(f"compiling {self._what}"):
-        # Kept by JAX: the call below does not compile again.
-        self._jitted.lower(*args).compile()
+      self.compile(*args)
       self._compiled = True
+    # JAX has kept the program: this does not compile it again.
     return self._jitted(*args)

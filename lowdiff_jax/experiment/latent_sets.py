@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from lowdiff_jax import distributed
+from lowdiff_jax import console, distributed
 from lowdiff_jax.data import codec, source
 from lowdiff_jax.data.datasets.tfds_set import data_folder
 from lowdiff_jax.data.latents import reader
@@ -48,7 +48,8 @@ def open_latents(
   distributed.barrier("latents")  # Before any of them can change the answer.
   if missing:
     encode(config)
-  train, test, info = reader.open_latents(folder)
+  with console.taking(f"checking the latents in {folder}"):
+    train, test, info = reader.open_latents(folder)
   wanted = _provenance(config, load_autoencoder(config).sha256)
   for name in MATTERS:
     if info.provenance[name] != wanted[name]:
@@ -117,7 +118,10 @@ def open_splits(
   config: ConfigDict, resolution: int
 ) -> tuple[ImageSource, ImageSource]:
   """The images of config.data, at a resolution: (train, held out)."""
-  with naming("config.data.source"):
+  with (
+    naming("config.data.source"),
+    console.taking(f"opening {config.data.source}"),
+  ):
     return source.open_splits(
       config.data.source,
       resolution=resolution,

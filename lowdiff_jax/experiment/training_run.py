@@ -50,11 +50,10 @@ def train(
   """
   config = experiment.config
   with contextlib.ExitStack() as stack:
-    checkpoints = stack.enter_context(
-      contextlib.closing(
-        Checkpoints(workdir / "checkpoints", keep=config.train.keep_checkpoints)
-      )
+    checkpoints = Checkpoints(
+      workdir / "checkpoints", keep=config.train.keep_checkpoints
     )
+    stack.callback(_close, checkpoints)
     stack.enter_context(memory.or_lower(config, *memory.of_training(config)))
     state = _start(experiment, checkpoints)
     writer: MetricWriter | NullWriter = NullWriter()
@@ -78,6 +77,11 @@ def train(
   return load(config, workdir, experiment)
 
 
+def _close(checkpoints: Checkpoints) -> None:
+  with console.taking("writing the last checkpoint"):
+    checkpoints.close()
+
+
 def _schedule(experiment: Experiment, state: TrainState) -> loop.Schedule:
   """When training does what; what is left is counted in images really seen."""
   section, step, seen = (
@@ -98,10 +102,12 @@ def _schedule(experiment: Experiment, state: TrainState) -> loop.Schedule:
 def _start(experiment: Experiment, checkpoints: Checkpoints) -> TrainState:
   """The newest checkpoint, or a fresh state."""
   if checkpoints.latest_step() is not None:
-    state = checkpoints.restore(experiment.state_shapes)
+    with console.taking("checking and loading the newest checkpoint"):
+      state = checkpoints.restore(experiment.state_shapes)
     console.say(f"resuming at step {int(state.step)}")
     return state
-  state = experiment.init()
+  with console.taking("initialising the parameters"):
+    state = jax.block_until_ready(experiment.init())
   count = parameter_overview.count_parameters(state.params)
   console.say(f"a new run of {count:,} parameters")
   return state

@@ -99,8 +99,9 @@ class Generator(NamedTuple):
         trajectory=trajectory,
       )
 
-    jitted = jax.jit(generate, out_shardings=replicated(self.mesh))
-    return console.Compiling("the sampler", jitted)
+    return console.Compiling(
+      "the sampler", generate, out_shardings=replicated(self.mesh)
+    )
 
   def generate(
     self,

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
 
-from lowdiff_jax import files
+from lowdiff_jax import console, files
 from lowdiff_jax.data.latents.reader import crc, record_type
 from lowdiff_jax.types import UserError
 
@@ -55,7 +55,7 @@ class Shard:
       reason = "is damaged"
     else:
       reason = "was not finished"
-    print(f"{self.path} {reason}: it is written again", flush=True)
+    console.say(f"{self.path} {reason}: it is written again")
     return False
 
   def write(
