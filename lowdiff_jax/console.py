@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import numpy as np
 from tqdm import tqdm
 
 # Seconds after which work says what it is.
@@ -76,17 +77,18 @@ def taking(what: str, patience: float | None = None) -> Iterator[None]:
 
 
 class Compiling:
-  """A jitted function that says how long it compiles in its first call."""
+  """A jitted function that says how long it compiles, for each batch size."""
 
   def __init__(self, what: str, function: Callable[..., Any], **options: Any):
     """Jits it.
 
     Args:
       what: the function is, as in "the sampler".
-      function: of positional arguments, always of the same shapes.
+      function: of positional arguments. The shapes of the first, such as
+        parameters, are always the same.
       **options: of `jax.jit`.
     """
-    self._what, self._compiled = what, False
+    self._what, self._compiled = what, set[Any]()
     self._jitted: Any = jax.jit(function, **options)
 
   def lower(self, *args: Any) -> Any:
@@ -100,8 +102,9 @@ class Compiling:
 
   def __call__(self, *args: Any) -> Any:
     """The function's result."""
-    if not self._compiled:
+    shapes = tuple(map(np.shape, jax.tree.leaves(args[1:])))
+    if shapes not in self._compiled:
       self.compile(*args)
-      self._compiled = True
+      self._compiled.add(shapes)
     # JAX has kept the program: this does not compile it again.
     return self._jitted(*args)

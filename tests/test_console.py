@@ -78,8 +78,13 @@ def test_training_and_sampling_programs_compile_once(
   program = parts.generator.program(parts.stages)
   request = Request(np.arange(16), batch_size=8)
   list(parts.generator.generate(program, state.params, request))
+  other = request._replace(batch_size=16)
+  list(parts.generator.generate(program, state.params, other))
   said = capsys.readouterr().out
-  for what in ("training step", "validation", "sampler"):
-    assert len(re.findall(f"compiling the {what} took", said)) == 1, said
-  for name in ("train_step", "validation_loss", "generate"):
-    assert sum(name in str(one) for one in compiled) == 1, compiled
+  for what, name, times in (
+    ("training step", "train_step", 1),
+    ("validation", "validation_loss", 1),
+    ("sampler", "generate", 2),  # One for each batch size.
+  ):
+    assert len(re.findall(f"compiling the {what} took", said)) == times, said
+    assert sum(name in str(one) for one in compiled) == times, compiled
