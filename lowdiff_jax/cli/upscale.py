@@ -4,6 +4,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from lowdiff_jax import console
 from lowdiff_jax.data.datasets.folder import read_small_images
 from lowdiff_jax.distributed import is_main
 from lowdiff_jax.experiment.errors import naming
@@ -34,14 +35,15 @@ def run(config: ConfigDict, workdir: Path) -> None:
     )
   first = sides.index(low_res.shape[1]) + 1
   request = model.request(len(names), label=config.sampling.label)
-  images = concatenate(
-    generator.generate(
-      generator.program(experiment.stages[first:]),
-      model.params,
-      request,
-      low_res=codec.encode(low_res),
+  with console.taking(f"upscaling {len(names)} images"):
+    images = concatenate(
+      generator.generate(
+        generator.program(experiment.stages[first:]),
+        model.params,
+        request,
+        low_res=codec.encode(low_res),
+      )
     )
-  )
   if not is_main():
     return
   folder = workdir / "upscaled"

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from absl import logging
 from tqdm import tqdm
 
-from lowdiff_jax import files
+from lowdiff_jax import console, files
 from lowdiff_jax.data import pipeline
 from lowdiff_jax.data.decode import EXTENSIONS, DecodeError, Decoder
 from lowdiff_jax.data.file_set import DAMAGED, FileSet, Stamp
@@ -111,7 +111,7 @@ def _look(
     total=len(names),
     unit="img",
     delay=1,
-    disable=not is_main(),
+    disable=not console.speaks(),
   ) as bar:
     for facts in pipeline.in_threads(chunk, range(0, len(names), CHUNK)):
       bar.update(len(facts))

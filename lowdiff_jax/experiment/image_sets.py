@@ -2,6 +2,7 @@
 
 from ml_collections import ConfigDict
 
+from lowdiff_jax import console
 from lowdiff_jax.data import source
 from lowdiff_jax.data.decode import Decoder
 from lowdiff_jax.experiment.errors import naming
@@ -17,7 +18,10 @@ def open_splits(
   config: ConfigDict, resolution: int
 ) -> tuple[ImageSource, ImageSource]:
   """The images of config.data, at a resolution: (train, held out)."""
-  with naming("config.data.source"):
+  with (
+    naming("config.data.source"),
+    console.taking(f"opening {config.data.source}"),
+  ):
     return source.open_splits(
       config.data.source,
       resolution=resolution,

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from lowdiff_jax import distributed
+from lowdiff_jax import console, distributed
 from lowdiff_jax.data import codec
 from lowdiff_jax.data.datasets.tfds_set import data_folder
 from lowdiff_jax.data.decode import WHITE
@@ -50,7 +50,8 @@ def open_latents(
   distributed.barrier("latents")  # Before any of them can change the answer.
   if missing:
     encode(config)
-  train, test, info = reader.open_latents(folder)
+  with console.taking(f"checking the latents in {folder}"):
+    train, test, info = reader.open_latents(folder)
   wanted = _provenance(config, load_autoencoder(config).sha256)
   for name in MATTERS:
     made = info.provenance.get(name)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lowdiff_jax import files
+from lowdiff_jax import console, files
 from lowdiff_jax.data.stored import open_npz
 from lowdiff_jax.distributed import agree, is_main
 from lowdiff_jax.metrics.features import Collected, Extract, collect
@@ -70,8 +70,7 @@ def make_reference(
   if agree(path.is_file()):
     return
   folder = path.with_suffix(".partial")
-  if is_main():
-    print(f"statistics of {images.count} real images: {path}", flush=True)
+  console.say(f"statistics of {images.count} real images: {path}")
   ours = collect(images, extract, folder / "reference", settings)
   others = collect(held_out, extract, folder / "held_out", settings)
   if not is_main():

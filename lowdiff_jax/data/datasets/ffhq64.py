@@ -24,6 +24,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from lowdiff_jax import console
 from lowdiff_jax.data.file_set import DAMAGED, FileSet, open_files
 from lowdiff_jax.types import UserError
 
@@ -72,7 +73,7 @@ class Ffhq64(tfds.core.GeneratorBasedBuilder):
       for i, image in zip(numbers, images, strict=True):
         # As PIL image: TFDS would encode an array with TensorFlow.
         yield i, {"id": f"{i:05d}", "image": Image.fromarray(image)}
-      print(f"tfds:ffhq64: {numbers.stop} of {self.COUNT} images", flush=True)
+      console.say(f"tfds:ffhq64: {numbers.stop} of {self.COUNT} images")
 
   def _post_download_and_prepare_hook(self) -> None:
     shutil.rmtree(self._kept, ignore_errors=True)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
+from lowdiff_jax import console
 from lowdiff_jax.reading import read_npz
 from lowdiff_jax.types import UserError
 
@@ -71,7 +72,7 @@ def open_archive(path: Path, scan: Callable[[Path], np.ndarray]) -> Archive:
   kept = path.with_name(f"{path.name}.index.npz")
   entries = _kept_entries(kept, stamp)
   if entries is None:
-    print(f"looking through {path}", flush=True)
+    console.say(f"looking through {path}")
     entries = scan(path)
     try:
       # Renamed when it is whole: other processes may be reading.

@@ -15,6 +15,7 @@ import tensorflow_datasets as tfds
 from absl import logging
 from PIL import Image
 
+from lowdiff_jax import console
 from lowdiff_jax.data.datasets import imagenet
 from lowdiff_jax.data.datasets.cifar10 import Cifar10
 from lowdiff_jax.data.datasets.digits import Digits
@@ -161,7 +162,8 @@ def _prepare(builder: Any, name: str) -> None:
   if not _formats(builder):
     tfds.disable_progress_bar()
     try:
-      builder.download_and_prepare(file_format="array_record")
+      with console.hushed():  # TFDS says that it begins and that it is done.
+        builder.download_and_prepare(file_format="array_record")
     except UserError:
       raise
     except Exception as error:  # TFDS lets through whatever went wrong below.

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
 
-from lowdiff_jax import files
+from lowdiff_jax import console, files
 from lowdiff_jax.data.latents.reader import (
   are_numbers,
   are_shapes,
@@ -76,7 +76,7 @@ class Shard:
       reason = "is damaged"
     else:
       reason = "was not finished"
-    print(f"{self.path} {reason}: it is written again", flush=True)
+    console.say(f"{self.path} {reason}: it is written again")
     return False
 
   def write(

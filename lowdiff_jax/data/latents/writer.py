@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lowdiff_jax import files
+from lowdiff_jax import console, files
 from lowdiff_jax.data import pipeline
 from lowdiff_jax.data.latents.reader import MANIFEST, SETTINGS, VERSION
 from lowdiff_jax.data.latents.shards import Layout, Shard, split_shards
@@ -79,7 +79,7 @@ def write_latents(
     todo = [shard for shard in mine if not shard.is_whole()]
     if todo:  # Until they are written, the set is not whole.
       (folder / MANIFEST).unlink(missing_ok=True)
-    print(f"{name}: {len(todo)} of {len(mine)} shards to encode", flush=True)
+    console.say(f"{name}: {len(todo)} of {len(mine)} shards to encode")
     batches = _read_ahead(source, todo, first, copies, batch_size)
     _write_shards(todo, batches, encode, batch_size)
     first += copies * len(source)
@@ -194,9 +194,7 @@ def _write_shards(
     shard.write(_encoded(encode, itertools.islice(batches, count)))
     done += len(shard.records)
     speed = done / (time.monotonic() - begin)
-    print(
-      f"{shard.path.name}: {done} of {total} records, {speed:.0f}/s", flush=True
-    )
+    console.say(f"{shard.path.name}: {done} of {total} records, {speed:.0f}/s")
 
 
 def _encoded(
