@@ -22,6 +22,8 @@ import numpy as np
 from absl import logging
 from PIL import Image, ImageOps
 
+from lowdiff_jax.reading import reason
+
 # Of Pillow; a JPEG may be of several pictures, MPO.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 EXTENSIONS = (
@@ -84,8 +86,7 @@ class Decoder(NamedTuple):
         f"it has more than data.max_pixels = {self.max_pixels} pixels"
       ) from error
     except Exception as error:  # A damaged image can fail in any way.
-      reason = str(error).split("\n")[0] or type(error).__name__
-      raise DecodeError(reason) from error
+      raise DecodeError(reason(error)) from error
 
   def _check_size(self, image: Image.Image) -> None:
     if image.width * image.height > self.max_pixels:

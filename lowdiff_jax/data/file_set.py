@@ -7,20 +7,15 @@ Nothing is extracted: the names in a zip are never used as paths.
 import io
 import os
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
+from lowdiff_jax.reading import reading
 from lowdiff_jax.types import UserError
 
 # Of macOS, Windows and Synology; besides what begins with a dot.
 NO_DATA = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini", "@eaDir"})
-# What reading a zip, or a file in it, may raise.
-DAMAGED = (
-  *(OSError, EOFError, ValueError, LookupError, RuntimeError),
-  *(NotImplementedError, zipfile.BadZipFile, zlib.error),
-)
 
 
 class Stamp(NamedTuple):
@@ -37,7 +32,7 @@ class FileSet(NamedTuple):
     root: the folder or the zip.
     place: of the files, for messages: "folder/" or "file.zip: ".
     stamps: of each file by its name, as in "cat/1.png", sorted.
-    open: name -> the open file; raises one of `DAMAGED`.
+    open: name -> the open file; of a damaged zip it may raise anything.
   """
 
   root: Path
@@ -64,17 +59,13 @@ def open_files(root: Path) -> FileSet:
   Raises:
     UserError: neither is there, or the zip is damaged.
   """
-  try:
+  with reading(root):
     if root.is_dir():
       stamps = _sorted(dict(_walk(root)))
       return FileSet(root, f"{root}/", stamps, lambda n: (root / n).open("rb"))
     if not root.exists():
       raise UserError(f"there is no folder or zip {root}")
     return _open_zip(root)
-  except UserError:
-    raise
-  except DAMAGED as error:
-    raise UserError(f"{root} cannot be read ({error})") from error
 
 
 def one_file(path: Path) -> FileSet:

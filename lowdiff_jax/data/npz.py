@@ -2,7 +2,6 @@
 
 import struct
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -10,15 +9,11 @@ from typing import IO, Any
 import numpy as np
 
 from lowdiff_jax.data.labels import check_labels
+from lowdiff_jax.reading import reading
 from lowdiff_jax.types import UserError
 
 # What the arrays are called: by numpy, which ADM leaves it to, or by others.
 IMAGES, LABELS = ("arr_0", "images"), ("labels", "arr_1")
-# What a damaged file may raise.
-DAMAGED = (
-  *(OSError, EOFError, ValueError, LookupError, RuntimeError, MemoryError),
-  *(OverflowError, zipfile.BadZipFile, zlib.error, struct.error, SyntaxError),
-)
 # Bytes that are read at a time.
 _BLOCK = 1 << 24
 
@@ -35,17 +30,12 @@ def header(path: Path) -> tuple[str, tuple[int, int, int, int]]:
   Raises:
     UserError: there is no such array, or it is not uint8 [N,H,W,C].
   """
-  try:
-    with zipfile.ZipFile(path) as archive:
-      name = _name(archive, IMAGES)
-      if name is None:
-        raise UserError(f"{path} has no array {' or '.join(IMAGES)}")
-      with archive.open(f"{name}.npy") as file:
-        shape, dtype = _read_header(file)
-  except UserError:
-    raise
-  except DAMAGED as error:
-    raise UserError(f"{path} cannot be read ({error})") from error
+  with reading(path), zipfile.ZipFile(path) as archive:
+    name = _name(archive, IMAGES)
+    if name is None:
+      raise UserError(f"{path} has no array {' or '.join(IMAGES)}")
+    with archive.open(f"{name}.npy") as file:
+      shape, dtype = _read_header(file)
   if len(shape) != 4 or dtype != np.uint8:
     raise UserError(
       f"{name} in {path} is {dtype} {shape}, expected uint8 [N,H,W,C]"
@@ -62,11 +52,9 @@ def batches(path: Path, start: int, batch_size: int) -> Iterator[np.ndarray]:
     file.seek(start * size, 1)
     for first in range(start, count, batch_size):
       images = min(batch_size, count - first)
-      try:
+      with reading(path):
         data = file.read(images * size)
         array = np.frombuffer(data, np.uint8).reshape(images, *shape)
-      except DAMAGED as error:
-        raise _damaged(path, error) from error
       yield array
 
 
@@ -83,25 +71,22 @@ def open_images(path: Path) -> np.ndarray:
     UserError: see `header`; or it is damaged.
   """
   name, shape = header(path)
-  try:
-    with zipfile.ZipFile(path) as archive:
-      info = archive.getinfo(f"{name}.npy")
-      if info.compress_type != zipfile.ZIP_STORED:
-        with archive.open(info) as file:
-          _read_header(file)
-          # The size that the header claims need not be there.
-          content = b"".join(iter(lambda: file.read(_BLOCK), b""))
-        return np.frombuffer(content, np.uint8).reshape(shape)
-      with archive.open(info) as file:
-        while file.read(_BLOCK):  # Compares the CRC.
-          pass
+  with reading(path), zipfile.ZipFile(path) as archive:
+    info = archive.getinfo(f"{name}.npy")
+    stored = info.compress_type == zipfile.ZIP_STORED
+    with archive.open(info) as file:
+      _read_header(file)
+      # The size that the header claims need not be there. Reading to the end
+      # compares the CRC.
+      blocks = iter(lambda: file.read(_BLOCK), b"")
+      content = b"".join(block for block in blocks if not stored)
+    if not stored:
+      return np.frombuffer(content, np.uint8).reshape(shape)
     with path.open("rb") as raw:
       raw.seek(info.header_offset + 26)
       raw.seek(sum(struct.unpack("<HH", raw.read(4))), 1)
       _read_header(raw)
       return np.memmap(path, np.uint8, "r", raw.tell(), shape)
-  except DAMAGED as error:
-    raise _damaged(path, error) from error
 
 
 def read_labels(path: Path, count: int) -> np.ndarray | None:
@@ -110,15 +95,12 @@ def read_labels(path: Path, count: int) -> np.ndarray | None:
   Raises:
     UserError: they are no classes, or of another number.
   """
-  try:
-    with zipfile.ZipFile(path) as archive:
-      name = _name(archive, LABELS)
-      if name is None:
-        return None
-      with archive.open(f"{name}.npy") as file:
-        values = np.lib.format.read_array(file, allow_pickle=False)
-  except DAMAGED as error:
-    raise _damaged(path, error) from error
+  with reading(path), zipfile.ZipFile(path) as archive:
+    name = _name(archive, LABELS)
+    if name is None:
+      return None
+    with archive.open(f"{name}.npy") as file:
+      values = np.lib.format.read_array(file, allow_pickle=False)
   return check_labels(values, count, f"{name} in {path}")
 
 
@@ -139,8 +121,3 @@ def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
   if fortran:
     raise ValueError("an array in Fortran's order")
   return shape, dtype
-
-
-def _damaged(path: Path, error: BaseException) -> UserError:
-  reason = str(error).split("\n")[0] or type(error).__name__
-  return UserError(f"{path} is damaged ({reason})")

@@ -16,8 +16,9 @@ from tqdm import tqdm
 from lowdiff_jax import console, files
 from lowdiff_jax.data import pipeline
 from lowdiff_jax.data.decode import EXTENSIONS, DecodeError, Decoder
-from lowdiff_jax.data.file_set import DAMAGED, FileSet, Stamp
+from lowdiff_jax.data.file_set import FileSet, Stamp
 from lowdiff_jax.distributed import is_main
+from lowdiff_jax.reading import reason
 from lowdiff_jax.types import UserError
 
 # The file of labels of EDM's and StyleGAN's data sets.
@@ -54,8 +55,10 @@ def read_image(file_set: FileSet, name: str, decoder: Decoder) -> Any:
   try:
     with file_set.open(name) as file:
       return decoder.decode(file)
-  except DAMAGED as error:
-    raise DecodeError(str(error).split("\n")[0]) from error
+  except DecodeError:
+    raise
+  except Exception as error:  # Of a damaged zip, or of the file system.
+    raise DecodeError(reason(error)) from error
 
 
 def survey(

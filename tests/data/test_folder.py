@@ -256,8 +256,8 @@ def test_a_gap_in_the_classes_is_named(tmp_path, caplog):
 @pytest.mark.parametrize(
   ("text", "said"),
   [
-    ("{", r"dataset\.json is damaged"),
-    ("[" * 10_000, r"dataset\.json is damaged"),
+    ("{", r"dataset\.json cannot be read"),
+    ("[" * 10_000, r"dataset\.json cannot be read"),
     ('{"labels": 3}', r"expected labels as in"),
     ('{"labels": [["a"]]}', r"expected labels as in"),
     ('{"labels": [["00000/img00000000.png", 1]]}', "no label for 00000/img00"),

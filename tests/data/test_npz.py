@@ -88,7 +88,7 @@ def test_a_crop_is_asked_for(tmp_path):
     ({"images": IMAGES, "labels": LABELS * np.nan}, "label of image 0 is nan"),
     ({"images": IMAGES, "labels": np.eye(12)}, r"labels are float64 \(12, 12"),
     ({"images": IMAGES, "labels": np.array(["a"] * 12)}, "labels are"),
-    ({"images": IMAGES, "labels": np.array([{}] * 12)}, "is damaged"),
+    ({"images": IMAGES, "labels": np.array([{}] * 12)}, "cannot be read"),
   ],
 )
 def test_wrong_arrays(arrays, said, tmp_path):
@@ -122,7 +122,7 @@ def test_an_array_that_claims_more_than_is_there(tmp_path):
   for kind in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
     with zipfile.ZipFile(path, "w", kind) as archive:
       archive.writestr("images.npy", header.getvalue() + bytes(1000))
-    with pytest.raises(UserError, match="is damaged"):
+    with pytest.raises(UserError, match="cannot be read"):
       open_set(path)
 
 

@@ -25,7 +25,8 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from lowdiff_jax import console
-from lowdiff_jax.data.file_set import DAMAGED, FileSet, open_files
+from lowdiff_jax.data.file_set import FileSet, open_files
+from lowdiff_jax.reading import reading
 from lowdiff_jax.types import UserError
 
 HOME = "https://github.com/NVlabs/ffhq-dataset"
@@ -94,15 +95,12 @@ class Faces:
   def open(self, number: int) -> Image.Image:
     """An image in RGB; UserError if it cannot be read."""
     name = self.names[number]
-    try:
-      with self.files.open(name) as file, Image.open(file) as image:
-        return image.convert("RGB")
-    except (*DAMAGED, SyntaxError) as error:
-      reason = str(error).split("\n")[0]
-      raise UserError(
-        f"{self.files.path(name)} cannot be read ({reason}); fetch it again "
-        f"from {HOME}"
-      ) from error
+    with (
+      reading(Path(self.files.path(name)), f"fetch it again from {HOME}"),
+      self.files.open(name) as file,
+      Image.open(file) as image,
+    ):
+      return image.convert("RGB")
 
 
 def find_images(manual: Path, count: int) -> Faces:

@@ -18,11 +18,12 @@ from lowdiff_jax.data.decode import (
   Decoder,
   pixels,
 )
-from lowdiff_jax.data.file_set import DAMAGED, FileSet, one_file, open_files
+from lowdiff_jax.data.file_set import FileSet, one_file, open_files
 from lowdiff_jax.data.held_out import hold_out
 from lowdiff_jax.data.images import Images, check_size, fit
 from lowdiff_jax.data.labels import check_labels, name_untrained
 from lowdiff_jax.data.survey import LABELS, Facts, is_image, read_image, survey
+from lowdiff_jax.reading import reading
 from lowdiff_jax.types import NO_LABEL, ImageSpec, UserError
 
 
@@ -173,11 +174,8 @@ def _classes(
 def _read_labels(files: FileSet) -> Any:
   """The entry "labels" of dataset.json; None without one, [] if it is null."""
   where = files.path(LABELS)
-  try:
-    with files.open(LABELS) as file:
-      record = json.load(file)
-  except (*DAMAGED, RecursionError) as error:
-    raise UserError(f"{where} is damaged ({error})") from error
+  with reading(Path(where)), files.open(LABELS) as file:
+    record = json.load(file)
   if not isinstance(record, dict) or "labels" not in record:
     return None  # Another program's.
   return [] if record["labels"] is None else record["labels"]
