@@ -117,7 +117,7 @@ def serve(
 ) -> None:
   """Answers (reader, number) by a `Result` until the other side is gone."""
   # Readers say much; what a crash says last is wanted.
-  with open(folder / "output", "wb") as file:
+  with open(folder / "output", "ab") as file:
     os.dup2(file.fileno(), 1)
     os.dup2(file.fileno(), 2)
   inputs = Inputs(readers, seed, folder)
@@ -131,4 +131,5 @@ def serve(
         limit = (_status("VmSize") + (GUARD_MIB + 2048) * 1024) * 1024
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         guarded = True
+      os.ftruncate(1, 0)
       connection.send(inputs.result(name, number))

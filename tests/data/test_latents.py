@@ -278,9 +278,12 @@ def test_manifests_that_cannot_be_used(tmp_path):
   path = write(tmp_path) / "latents.json"
   whole = json.loads(path.read_text())
   for text, message in [
-    (json.dumps({k: v for k, v in whole.items() if k != "std"}), "lacks std"),
+    (
+      json.dumps({k: v for k, v in whole.items() if k != "std"}),
+      r"cannot be read \(it lacks std\)",
+    ),
     (json.dumps({**whole, "version": 0}), "is of version 0, this program re"),
-    ("{", "is damaged"),
+    ("{", "cannot be read"),
   ]:
     path.write_text(text)
     with pytest.raises(UserError, match=f"{path} {message}.*run --mode=encode"):
