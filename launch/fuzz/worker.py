@@ -57,6 +57,10 @@ class Inputs:
       folder: to work in.
       limit: MiB that reading one input may take.
     """
+    # Not before it is known where JAX runs, nor while an input is timed.
+    from lowdiff_jax.types import UserError
+
+    self._refusal = UserError
     self._classes, self._seed, self._limit = readers(), seed, limit
     self._folder = folder
     self._ready: dict[str, Reader] = {}
@@ -99,14 +103,11 @@ class Inputs:
     return self._ready[name]
 
   def _outcome(self, reader: Reader, candidate: object) -> tuple[str, str]:
-    # Only here, as the parent needs no JAX.
-    from lowdiff_jax.types import UserError
-
     try:
       with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         reader.read(candidate)
-    except UserError as error:
+    except self._refusal as error:
       text = str(error)
       if not text.isprintable() or not 0 < len(text) <= LONGEST:
         return FAILED, f"the message is not one short line: {text[:4000]!r}"
