@@ -111,10 +111,10 @@ def _settings(
 def _claim(folder: Path, settings: dict[str, Any], process_index: int) -> None:
   """Writes the settings of a new folder, or compares those of an old one."""
   path = folder / SETTINGS
+  if (folder / MANIFEST).is_dir():
+    raise UserError(f"{folder / MANIFEST} is no file: remove it")
   try:
     folder.mkdir(parents=True, exist_ok=True)
-    if (folder / MANIFEST).is_dir():
-      raise UserError(f"{folder / MANIFEST} is no file: remove it")
     if not path.exists():
       if process_index == 0:
         files.write_json(path, settings, indent=1)
