@@ -1,5 +1,6 @@
 """Processes of one run, of which one is lost or ends before the other."""
 
+import signal
 import socket
 import subprocess
 import sys
@@ -47,24 +48,25 @@ def start(*then):
 
 
 @pytest.mark.parametrize(
-  "then",
+  ("number", "then"),
   [
-    "os.kill(os.getpid(), signal.SIGKILL)",
-    # The other does not reach its end, for which this one waits.
-    "processes.failed(unforeseen=False); sys.exit()",
+    (2, "os.kill(os.getpid(), signal.SIGKILL)"),
+    # Process 0 waits for the others at its end, which they do not reach.
+    (0, "processes.failed(unforeseen=False); sys.exit()"),
   ],
 )
-def test_a_lost_process_ends_the_others_in_one_line(then):
-  *left, lost = start("", "", then)
-  for process in left:
+def test_a_lost_process_ends_the_others_in_one_line(number, then):
+  all_three = start(*(then if i == number else "" for i in range(3)))
+  lost = all_three.pop(number)
+  for process in all_three:
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 2, errors
     (line,) = [ln for ln in errors.splitlines() if ln.startswith("error: ")]
-    assert "process 2 of 3 is lost" in line
+    assert f"process {number} of 3 is lost" in line
     assert "the same command goes on from the newest checkpoint" in line
     assert "Traceback" not in errors and "stack trace" not in errors
-  lost.kill()
-  lost.communicate()
+  lost.communicate(timeout=60)
+  assert lost.returncode in (2, -signal.SIGKILL)
 
 
 def test_a_process_that_has_ended_is_not_lost():

@@ -76,9 +76,8 @@ class _Watch(threading.Thread):
     self._index, self._count = state.process_id, state.num_processes
     self._ending = threading.Event()
     self._beats: Iterator[Any] = itertools.count()
-    # Of the others: what each showed last, and since when.
-    now = time.monotonic()
-    self._seen = dict.fromkeys(range(1, self._count), ("", now))
+    # What each showed last, and since when.
+    self._seen = dict.fromkeys(range(self._count), ("", time.monotonic()))
 
   def run(self) -> None:
     """Looks after the others until `stop`; process 0 does so for all."""
@@ -94,7 +93,7 @@ class _Watch(threading.Thread):
         return  # Process 0 is gone, with the store; JAX ends this one.
 
   def _missing(self) -> list[int]:
-    """The others that have shown no sign of life for too long."""
+    """Those that have shown no sign of life for too long."""
     shown = dict(self._store.key_value_dir_get(_ALIVE))
     now = time.monotonic()
     for i, (text, _) in self._seen.items():
@@ -123,13 +122,14 @@ class _Watch(threading.Thread):
     self.join()
 
   def _end(self, lost: int) -> NoReturn:
-    print(
-      f"error: process {lost} of {self._count} is lost: no sign of life for "
-      f"{self.lost:.0f} s, its own output may say why; start all processes "
-      "again, the same command goes on from the newest checkpoint",
-      file=sys.stderr,
-      flush=True,
-    )
+    if lost != self._index:  # It has said itself why it failed.
+      print(
+        f"error: process {lost} of {self._count} is lost: no sign of life for "
+        f"{self.lost:.0f} s, its own output may say why; start all processes "
+        "again, the same command goes on from the newest checkpoint",
+        file=sys.stderr,
+        flush=True,
+      )
     if self._index == 0:
       # The others lose the store with process 0, and should see why before.
       time.sleep(2 * BEAT)
