@@ -14,12 +14,13 @@ PROGRAMS = sorted(
 )
 
 _BASE = {"types", "__init__"}
-_SHARED = _BASE | {"files", "distributed"}
+_SHARED = _BASE | {"files", "distributed", "locks"}
 ALLOWED = {
   "types": set(),
   "__init__": set(),
   "files": _BASE,
   "distributed": _BASE,
+  "locks": _BASE | {"files", "distributed"},
   "diffusion": _BASE,
   "models": _BASE | {"diffusion"},
   "data": _SHARED | {"diffusion"},

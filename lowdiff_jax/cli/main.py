@@ -4,12 +4,13 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 from absl import app, flags, logging
 from ml_collections import ConfigDict
 
+from lowdiff_jax import files
 from lowdiff_jax.cli import MODES
 from lowdiff_jax.experiment import identity, run_folder
 from lowdiff_jax.experiment.overrides import override, parse_flags, read_page
@@ -143,5 +144,14 @@ def run() -> None:
   try:
     app.run(main, flags_parser=_parse_flags)
   except UserError as error:
-    print(f"error: {error}", file=sys.stderr)
-    sys.exit(2)
+    _fail(error)
+  except Exception as error:
+    if files.disk_fault(error) is None:
+      raise
+    path = getattr(error, "filename", None) or "a file"
+    _fail(files.cannot_write(path, error))
+
+
+def _fail(error: UserError) -> NoReturn:
+  print(f"error: {error}", file=sys.stderr)
+  sys.exit(2)

@@ -12,10 +12,8 @@ preparation that was killed goes on where it was, until the set is prepared.
 import dataclasses
 import hashlib
 import io
-import os
 import re
 import shutil
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -27,6 +25,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from lowdiff_jax import files
 from lowdiff_jax.types import UserError
 
 HOME = "https://github.com/NVlabs/ffhq-dataset"
@@ -214,9 +213,6 @@ def shrink(pictures: Faces, numbers: range, path: Path) -> np.ndarray:
 
   with ThreadPoolExecutor() as pool:
     images = np.stack(list(pool.map(one, numbers)))
-  path.parent.mkdir(parents=True, exist_ok=True)
-  # Renamed when it is whole, so that a kill leaves nothing half written there.
-  with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-    file.write(seal(images.tobytes()) + images.tobytes())
-  os.replace(file.name, path)
+  files.make_folder(path.parent)
+  files.write_bytes(path, seal(images.tobytes()) + images.tobytes())
   return images

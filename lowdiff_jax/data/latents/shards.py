@@ -4,11 +4,9 @@ A shard gets its name once all of it is written, and then a sidecar with what
 proves it whole and with the sums from which the statistics are made.
 """
 
-import contextlib
 import dataclasses
 import json
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +15,6 @@ from array_record.python.array_record_module import ArrayRecordWriter
 
 from lowdiff_jax import files
 from lowdiff_jax.data.latents.reader import crc, record_type
-from lowdiff_jax.types import UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,10 +67,19 @@ class Shard:
     Raises:
       UserError: it cannot be written.
     """
-    partial = self.path.with_name(f"{self.path.name}.partial")
-    self.sidecar.unlink(missing_ok=True)
+    with files.replacing(self.path) as partial:
+      self.sidecar.unlink(missing_ok=True)
+      summary = self._write_records(partial, encoded)
+    files.write_json(self.sidecar, summary, indent=1)
+
+  def _write_records(
+    self,
+    partial: Path,
+    encoded: Iterable[tuple[list[np.ndarray], np.ndarray]],
+  ) -> dict[str, Any]:
+    """Writes the file under a name of its own; returns the summary."""
     sums = np.zeros(())
-    with self._or_error():
+    with files.writing(self.path):
       writer = ArrayRecordWriter(str(partial), "group_size:1,uncompressed")
     for latents, labels in encoded:
       shapes = [latent.shape[1:] for latent in latents]
@@ -81,16 +87,16 @@ class Shard:
       fields = records.dtype.names[:-1]
       for field, value in zip(fields, [*latents, labels], strict=True):
         records[field] = value
-      with self._or_error():
+      with files.writing(self.path):
         for record in records:
           record["crc"] = crc(record.tobytes())
           writer.write(record.tobytes())
       top = latents[-1].astype(np.float64)
       parts = (top, np.square(top))
       sums = sums + np.stack([part.sum((0, 1, 2)) for part in parts])
-    with self._or_error():
+    with files.writing(self.path):
       writer.close()
-    summary = {
+    return {
       "file": self.path.name,
       "count": len(self.records),
       "bytes": partial.stat().st_size,
@@ -99,19 +105,6 @@ class Shard:
       "sum": sums[0].tolist(),
       "sum_of_squares": sums[1].tolist(),
     }
-    os.replace(partial, self.path)
-    files.write_json(self.sidecar, summary, indent=1)
-
-  @contextlib.contextmanager
-  def _or_error(self) -> Iterator[None]:
-    try:
-      yield
-    except RuntimeError as error:
-      reason = str(error).split(";")[0]
-      raise UserError(
-        f"{self.path} cannot be written ({reason}); free space, or choose "
-        "another folder"
-      ) from error
 
 
 class Layout(NamedTuple):
