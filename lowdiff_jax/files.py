@@ -1,6 +1,6 @@
 """Files that are written completely or not at all, and their checksums.
 
-A disk that is full or broken is a UserError here: one line that names the path.
+A disk that is full or broken is a DiskError here: one line that names the path.
 """
 
 import contextlib
@@ -14,15 +14,18 @@ from typing import Any
 
 from lowdiff_jax.types import UserError
 
-_FULL = "free space, or choose another folder"
 # Faults of a disk, and the way out of each.
 _WAYS_OUT = {
-  errno.ENOSPC: _FULL,
-  errno.EDQUOT: _FULL,
-  errno.EFBIG: "raise the limit of file sizes, or choose another folder",
-  errno.EROFS: "remount it writable, or choose another folder",
-  errno.EIO: "check the disk, or choose another folder",
+  errno.ENOSPC: "free space",
+  errno.EDQUOT: "free space, or raise the quota",
+  errno.EFBIG: "raise the limit of file sizes (ulimit -f)",
+  errno.EROFS: "mount it writable",
+  errno.EIO: "check the disk",
 }
+
+
+class DiskError(UserError):
+  """A file that cannot be written; what was there before is whole."""
 
 
 def disk_fault(error: BaseException) -> int | None:
@@ -51,7 +54,7 @@ def disk_fault(error: BaseException) -> int | None:
   return None
 
 
-def cannot_write(path: Path | str, error: BaseException) -> UserError:
+def cannot_write(path: Path | str, error: BaseException) -> DiskError:
   """What to raise for a write that failed."""
   number = disk_fault(error)
   if number is not None:
@@ -60,21 +63,21 @@ def cannot_write(path: Path | str, error: BaseException) -> UserError:
     reason, way_out = str(error), "choose another folder"
     if isinstance(error, OSError):
       reason = error.strerror or reason
-  return UserError(
-    f"{path} cannot be written ({reason}): {way_out}; then the same command "
+  return DiskError(
+    f"{path} cannot be written ({reason}): {way_out}; the same command then "
     "goes on"
   )
 
 
 @contextlib.contextmanager
 def writing(path: Path | str) -> Iterator[None]:
-  """Turns a write's failure by the disk's fault into a UserError.
+  """Turns a write's failure by the disk's fault into a DiskError.
 
   Args:
     path: what is written, for the message.
 
   Raises:
-    UserError: an OSError, or a library's own error for the same.
+    DiskError: an OSError, or a library's own error for the same.
   """
   try:
     yield
@@ -106,7 +109,7 @@ def replacing(path: Path) -> Iterator[Path]:
     A path in the same folder.
 
   Raises:
-    UserError: the disk is full or broken.
+    DiskError: the disk is full or broken.
   """
   partial = path.with_name(f"{path.name}.partial")
   with writing(path):

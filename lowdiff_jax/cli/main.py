@@ -1,17 +1,17 @@
 """The command line: python -m lowdiff_jax.main --config=configs/digits.py."""
 
 import os
-import sys
+import signal
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import jax
 from absl import app, flags, logging
 from ml_collections import ConfigDict
 
 from lowdiff_jax import files
-from lowdiff_jax.cli import MODES
+from lowdiff_jax.cli import MODES, faults
 from lowdiff_jax.experiment import identity, run_folder
 from lowdiff_jax.experiment.overrides import override, parse_flags, read_page
 from lowdiff_jax.types import UserError
@@ -141,17 +141,15 @@ def _parse_flags(argv: Sequence[str]) -> list[str]:
 
 def run() -> None:
   """Runs `main`; a mistake of the user's is one line and exit status 2."""
+  faults.quiet_libraries()
+  # Ctrl-C ends the program whatever its threads wait for, but for training.
+  signal.signal(signal.SIGINT, signal.SIG_DFL)
   try:
     app.run(main, flags_parser=_parse_flags)
   except UserError as error:
-    _fail(error)
+    faults.end(error)
   except Exception as error:
     if files.disk_fault(error) is None:
       raise
     path = getattr(error, "filename", None) or "a file"
-    _fail(files.cannot_write(path, error))
-
-
-def _fail(error: UserError) -> NoReturn:
-  print(f"error: {error}", file=sys.stderr)
-  sys.exit(2)
+    faults.end(files.cannot_write(path, error))

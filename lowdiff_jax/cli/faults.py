@@ -1,0 +1,61 @@
+"""How the program ends: one line for a mistake or a fault of a disk."""
+
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Callable
+from types import TracebackType
+from typing import NoReturn
+
+from lowdiff_jax import files
+from lowdiff_jax.types import UserError
+
+# Of the mistakes and faults that are told in a line.
+STATUS = 2
+# What TensorStore's threads print of the writes that were given up.
+_GIVEN_UP = "Event loop is closed"
+
+
+def quiet_libraries() -> None:
+  """Drops what Orbax and TensorStore print of a disk's fault.
+
+  Each of their threads prints a traceback, hundreds in all, of the failure that
+  the program reports in one line.
+  """
+  for name in ("absl", "asyncio"):
+    logging.getLogger(name).addFilter(_is_news)
+  sys.excepthook = _hook(sys.excepthook)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+  error = record.exc_info[1] if record.exc_info else None
+  if error is None:
+    error = Exception(record.getMessage())
+  return files.disk_fault(error) is None
+
+
+def _hook(before: Callable) -> Callable:
+  def hook(
+    kind: type[BaseException],
+    error: BaseException,
+    trace: TracebackType | None,
+  ) -> None:
+    if str(error) != _GIVEN_UP:
+      before(kind, error, trace)
+
+  return hook
+
+
+def end(error: UserError) -> NoReturn:
+  """Prints the line and exits with status 2.
+
+  After a disk's fault at once: neither threads that still try to write nor
+  other processes that wait for them are waited for.
+  """
+  with contextlib.suppress(OSError):  # Of a log on the same disk.
+    print(f"error: {error}", file=sys.stderr, flush=True)
+    sys.stdout.flush()
+  if isinstance(error, files.DiskError):
+    os._exit(STATUS)
+  sys.exit(STATUS)
