@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -88,6 +89,8 @@ def disturb(run: Run, disk: SmallDisk, kind: str, delay: float) -> Event:
   """Starts a run, lets something happen to it, and waits for its end."""
   log, before = run.log(), run.newest()
   process = run.start()
+  # A pipe that nobody reads would be full too.
+  read = ThreadPoolExecutor(1).submit(process.communicate)
   while run.log() == log and process.poll() is None:
     time.sleep(0.01)
   time.sleep(delay)
@@ -100,7 +103,7 @@ def disturb(run: Run, disk: SmallDisk, kind: str, delay: float) -> Event:
     time.sleep(0.02)
   seconds, hangs = time.monotonic() - since, process.poll() is None
   process.kill()
-  printed, errors = process.communicate()
+  printed, errors = read.result()
   disk.free()
   resumed = f"resuming at step {before}\n" if before else "a new run of"
   errors_told = [x for x in errors.splitlines() if x.startswith("error: ")]

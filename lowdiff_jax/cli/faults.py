@@ -5,8 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from types import TracebackType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from lowdiff_jax import files
 from lowdiff_jax.types import UserError
@@ -25,7 +24,7 @@ def quiet_libraries() -> None:
   """
   for name in ("absl", "asyncio"):
     logging.getLogger(name).addFilter(_is_news)
-  sys.excepthook = _hook(sys.excepthook)
+  sys.unraisablehook = _hook(sys.unraisablehook)
 
 
 def _is_news(record: logging.LogRecord) -> bool:
@@ -35,14 +34,10 @@ def _is_news(record: logging.LogRecord) -> bool:
   return files.disk_fault(error) is None
 
 
-def _hook(before: Callable) -> Callable:
-  def hook(
-    kind: type[BaseException],
-    error: BaseException,
-    trace: TracebackType | None,
-  ) -> None:
-    if str(error) != _GIVEN_UP:
-      before(kind, error, trace)
+def _hook(before: Callable[[Any], object]) -> Callable[[Any], object]:
+  def hook(unraisable: Any) -> None:
+    if str(unraisable.exc_value) != _GIVEN_UP:
+      before(unraisable)
 
   return hook
 
