@@ -49,7 +49,15 @@ def main(argv: list[str]) -> None:
   config = _config(page, workdir)
   if _MODE.value not in _READ_ONLY:
     _make_writable(workdir)
-  MODES[_MODE.value](config, workdir)
+  try:
+    MODES[_MODE.value](config, workdir)
+  except UserError:
+    raise
+  except Exception as error:  # Of a write whose library does not say where.
+    if files.disk_fault(error) is None:
+      raise
+    path = getattr(error, "filename", None) or workdir
+    raise files.cannot_write(path, error) from error
 
 
 def _config(page: ConfigDict | None, workdir: Path) -> ConfigDict:
@@ -148,8 +156,3 @@ def run() -> None:
     app.run(main, flags_parser=_parse_flags)
   except UserError as error:
     faults.end(error)
-  except Exception as error:
-    if files.disk_fault(error) is None:
-      raise
-    path = getattr(error, "filename", None) or "a file"
-    faults.end(files.cannot_write(path, error))

@@ -131,8 +131,11 @@ class Checkpoints:
 
   def close(self) -> None:
     """Waits until everything is on disk."""
-    self._wait()
-    self._manager.close()
+    try:
+      self._wait()
+    finally:
+      with files.writing(self._directory):
+        self._manager.close()
 
   def _wait(self) -> None:
     """Waits for the write that is under way, and adds its sums."""
