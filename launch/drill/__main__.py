@@ -1,6 +1,6 @@
 """Kills a training run and fills up its disk; every bit should survive.
 
-  python -m launch.drill [--kills=20] [--fills=5] [--images=1600] [--seed=0]
+  python -m launch.drill [--kills=20] [--fills=5] [--images=2400] [--seed=0]
 
 Trains configs/digits.py:smoke with a checkpoint every other step. At random
 moments it is killed (kill -9), or its disk is full; each time the same command
@@ -12,6 +12,7 @@ The disk is a tmpfs; --no-mount, or no right to mount, limits file sizes.
 
 import argparse
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -33,8 +34,8 @@ from lowdiff_jax.train.checkpoint import Checkpoints
 REPOSITORY = Path(__file__).parent.parent.parent
 PAGE = f"{REPOSITORY}/configs/digits.py:smoke"
 KILL, FILL = "kill -9", "full disk"
-# Seconds in training before something happens, at most.
-LONGEST = 4.0
+# Seconds from the first new step until something happens, at most.
+LONGEST = 3.0
 # A program that has not ended this long after its disk was full, hangs.
 PATIENCE = 60.0
 
@@ -79,19 +80,26 @@ class Run(NamedTuple):
     steps = (int(path.name) for path in folders if path.name.isdigit())
     return max(steps, default=0)
 
-  def log(self) -> int:
-    """Identifies metrics.jsonl, which each start of training replaces."""
+  def logged(self) -> tuple[int, int]:
+    """The inode of metrics.jsonl, new with each start, and its last step."""
     path = self.workdir / "metrics.jsonl"
-    return path.stat().st_ino if path.exists() else 0
+    if not path.exists():
+      return 0, 0
+    steps = re.findall(r'"step": (\d+)', path.read_text())
+    return path.stat().st_ino, int(steps[-1]) if steps else 0
 
 
 def disturb(run: Run, disk: SmallDisk, kind: str, delay: float) -> Event:
   """Starts a run, lets something happen to it, and waits for its end."""
-  log, before = run.log(), run.newest()
+  (log, _), before = run.logged(), run.newest()
   process = run.start()
   # A pipe that nobody reads would be full too.
   read = ThreadPoolExecutor(1).submit(process.communicate)
-  while run.log() == log and process.poll() is None:
+  # The first checkpoint of this start is written from here on.
+  while process.poll() is None:
+    now, step = run.logged()
+    if now != log and step > before:
+      break
     time.sleep(0.01)
   time.sleep(delay)
   newest, since = run.newest(), time.monotonic()
@@ -176,6 +184,8 @@ def drill(root: Path, args: argparse.Namespace) -> int:
     "train.log_images": 16,
     "train.checkpoint_images": 16,
     "train.evaluate_images": args.images,
+    "evaluation.images": 0,
+    "evaluation.images_during_training": 0,
   }
   undisturbed, events = Run(root / "undisturbed", fields), []
   faults = [finish(undisturbed)]
@@ -203,7 +213,7 @@ def main() -> int:
   )
   parser.add_argument("--kills", type=int, default=20)
   parser.add_argument("--fills", type=int, default=5)
-  parser.add_argument("--images", type=int, default=1600)
+  parser.add_argument("--images", type=int, default=2400)
   parser.add_argument("--seed", type=int, default=0)
   parser.add_argument(
     "--mount", action=argparse.BooleanOptionalAction, default=True
