@@ -75,6 +75,35 @@ def test_nothing_half_written_is_left(disk, said):
   assert "0" not in left and "a.png" not in left
 
 
+COMPILE = """
+import jax
+from lowdiff_jax.cli import faults
+faults.quiet_libraries()
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+for k in range(3):
+  print(jax.jit(lambda x, k=k: x + k)(1.0))
+"""
+
+
+def test_a_cache_of_compiled_programs_that_is_full_is_one_warning(tmp_path):
+  with SmallDisk(tmp_path / "disk", 1) as disk:
+    folder = "/dev/null"
+    if disk.mounted:
+      folder = disk.folder
+      disk.fill(os.getpid())
+    done = subprocess.run(
+      [sys.executable, "-c", COMPILE],
+      cwd=command_line.REPOSITORY,
+      env=command_line.environment(JAX_COMPILATION_CACHE_DIR=f"{folder}/kept"),
+      capture_output=True,
+      text=True,
+      check=True,
+    )
+  assert done.stdout == "1.0\n2.0\n3.0\n"
+  (warning,) = done.stderr.splitlines()
+  assert warning.startswith("warning: Error ") and f"{folder}/kept" in warning
+
+
 @pytest.mark.parametrize(
   ("error", "number"),
   [

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -12,6 +13,9 @@ from lowdiff_jax.types import UserError
 
 # Of the mistakes and faults that are told in a line.
 STATUS = 2
+# What JAX warns of for each program that it cannot read or keep.
+_CACHE = "persistent compilation cache entry"
+_CACHE_FOLDER = "~/.cache/lowdiff_jax"
 # What TensorStore's threads print of the writes that were given up.
 _GIVEN_UP = "Event loop is closed"
 
@@ -20,10 +24,11 @@ def quiet_libraries() -> None:
   """Drops what Orbax and TensorStore print of a disk's fault.
 
   Each of their threads prints a traceback, hundreds in all, of the failure that
-  the program reports in one line.
+  the program reports in one line. JAX's cache of compiled programs warns once.
   """
   for name in ("absl", "asyncio"):
     logging.getLogger(name).addFilter(_is_news)
+  warnings.showwarning = _once(warnings.showwarning)
   sys.unraisablehook = _hook(sys.unraisablehook)
 
 
@@ -32,6 +37,25 @@ def _is_news(record: logging.LogRecord) -> bool:
   if error is None:
     error = Exception(record.getMessage())
   return files.disk_fault(error) is None
+
+
+def _once(before: Callable[..., None]) -> Callable[..., None]:
+  warned: list[Any] = []
+
+  def show(message: Warning | str, *args: Any, **kwargs: Any) -> None:
+    if _CACHE not in str(message):
+      before(message, *args, **kwargs)
+    elif not warned:
+      warned.append(message)
+      folder = os.environ.get(
+        "JAX_COMPILATION_CACHE_DIR", "~/.cache/lowdiff_jax"
+      )
+      print(
+        f"warning: {message}: the run goes on; free space, or delete {folder}",
+        file=sys.stderr,
+      )
+
+  return show
 
 
 def _hook(before: Callable[[Any], object]) -> Callable[[Any], object]:
