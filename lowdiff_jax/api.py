@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from lowdiff_jax import files, locks
 from lowdiff_jax.data.splits import Data
 from lowdiff_jax.diffusion.cascade import Stage
-from lowdiff_jax.experiment import identity, model_folder
+from lowdiff_jax.experiment import identity, memory, model_folder
 from lowdiff_jax.experiment.overrides import override, read_page
 from lowdiff_jax.experiment.trained import Trained
 from lowdiff_jax.generate.generator import Request, concatenate
@@ -168,13 +168,14 @@ class Model:
     request = Request(
       indices, self._trained.batch_size(wanted, len(indices)), seed, label
     )
-    return Samples.of(
-      concatenate(
-        generator.generate(
-          self._programs[key], self.params, request, low_res=low_res
+    with memory.or_lower(self.config, *memory.of_sampling(self.config)):
+      return Samples.of(
+        concatenate(
+          generator.generate(
+            self._programs[key], self.params, request, low_res=low_res
+          )
         )
       )
-    )
 
 
 def load(path: str | Path, fields: Mapping[str, Any] | None = None) -> Model:

@@ -16,6 +16,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from lowdiff_jax import console
 from lowdiff_jax.types import AnyArray, Array, Batch, UserError
 
 Number = TypeVar("Number", int, float)
@@ -122,6 +123,7 @@ def whole_batch(size: int, mesh: Mesh) -> int:
 
 
 def in_batches(
+  what: str,
   function: Callable[[Any, Any, Array], Any],
   load: Callable[[], tuple[Any, Any]],
   batch_size: int,
@@ -130,6 +132,7 @@ def in_batches(
   """Images of any number -> function(module, params, images).
 
   Args:
+    what: the function is, as in "the feature network".
     function: of a network and a batch of images; returns a tree of arrays with
       a leading axis for the images.
     load: () -> (network, its parameters); called when they are needed.
@@ -146,7 +149,9 @@ def in_batches(
     images = jax.lax.with_sharding_constraint(images, over_devices)
     return function(module, params, images)
 
-  run = jax.jit(spread, static_argnums=0, out_shardings=replicated(mesh))
+  run = console.Compiling(
+    what, spread, static_argnums=0, out_shardings=replicated(mesh)
+  )
 
   def batches(images: Any) -> Any:
     module, params = load()

@@ -60,7 +60,8 @@ def cannot_write(path: Path | str, error: BaseException) -> DiskError:
   if number is not None:
     reason, way_out = os.strerror(number), _WAYS_OUT[number]
   else:
-    reason, way_out = str(error), "choose another folder"
+    reason = str(error).split("\n")[0].split(";")[0]
+    way_out = "choose another folder"
     if isinstance(error, OSError):
       reason = error.strerror or reason
   return DiskError(

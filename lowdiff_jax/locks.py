@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lowdiff_jax import files
+from lowdiff_jax import console, files
 from lowdiff_jax.distributed import agree, is_main
 from lowdiff_jax.types import UserError
 
@@ -63,7 +63,7 @@ def locked(folder: Path, kind: str, *, wait: bool = False) -> Iterator[None]:
         + _way_out_of_stale(path, owner)
       )
     if not said:
-      print(f"{who}: waiting for it to end", flush=True)
+      console.say(f"{who}: waiting for it to end")
       said = True
     time.sleep(_PAUSE)
   try:

@@ -17,9 +17,25 @@ AnyArray = jax.Array | np.ndarray
 # The label of an image that is denoised without its class.
 NO_LABEL = -1
 
+# Of the longest message of a UserError, in characters.
+_HALF = 600
+
 
 class UserError(ValueError):
   """A mistake of the user's; its text is one line and says the way out."""
+
+  def __init__(self, text: str) -> None:
+    """Names and values from files may hold anything: they are made printable.
+
+    Args:
+      text: the message; what is not printable is escaped, as in "\\n", and
+        much of a very long one is left out.
+    """
+    if len(text) > 2 * _HALF:
+      text = f"{text[:_HALF]} ... {text[-_HALF:]}"
+    super().__init__(
+      "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    )
 
 
 class Condition(NamedTuple):

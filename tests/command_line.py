@@ -39,11 +39,15 @@ def command(
 
 
 def run(
-  *arguments: str, config: str | None = "digits.py:smoke", **env: str
+  *arguments: str,
+  config: str | None = "digits.py:smoke",
+  memory: str = "unlimited",
+  **env: str,
 ) -> subprocess.CompletedProcess:
-  """Runs it to its end."""
+  """Runs it to its end, with at most so many KiB of address space."""
+  limited = ["bash", "-c", f'ulimit -v {memory}; exec "$@"', "bash"]
   return subprocess.run(
-    command(*arguments, config=config),
+    [*limited, *command(*arguments, config=config)],
     cwd=REPOSITORY,
     env=environment(**env),
     capture_output=True,

@@ -127,6 +127,18 @@ def test_damaged_checkpoint(trained, tmp_path):
   assert done.returncode == 0 and "resuming at step 5" in done.stdout
 
 
+def test_out_of_memory(trained):
+  line = mistake(
+    *trained[1],
+    "--mode=sample",
+    "--config.sampling.images=400000",
+    "--config.sampling.batch_size=400000",
+    memory=str(8 * 2**20),
+  )
+  assert "out of memory (" in line and "GiB needed" in line
+  assert "lower config.sampling.batch_size = 400000" in line
+
+
 def save(path, side):
   Image.fromarray(np.zeros((side, side), np.uint8)).save(path)
 

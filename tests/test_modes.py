@@ -24,13 +24,13 @@ def run(trained, *more):
 
 @pytest.fixture(scope="module")
 def baseline(trained):
-  """A workdir beside that of `trained`, and its flags."""
+  """A workdir beside that of `trained`, its flags, and how it was trained."""
   workdir, flags, _ = trained
   single = workdir.with_name(f"{workdir.name}-baseline")
   flags = (f"--workdir={single}", flags[1])
-  done = command_line.run(*flags, config=BASELINE)
+  done = command_line.run(*flags, "--quiet", config=BASELINE)
   assert done.returncode == 0, done.stderr
-  return single, flags
+  return single, flags, done
 
 
 def test_train_leaves_all_it_promises(trained):
@@ -101,6 +101,19 @@ def test_evaluate(trained):
   printed = run(trained, "--mode=evaluate", "--config.evaluation.images=20")
   (path,) = (trained[0] / "scores").glob("step_00000010_images_20_*.json")
   assert f"20 images, scored in {path}" in printed
+
+
+def test_quiet_leaves_the_results(baseline):
+  done = baseline[2]
+  first, empty, scored, *table = done.stdout.splitlines()
+  assert first.startswith("10 images of step 10 in ") and empty == ""
+  assert scored.startswith("100 images, scored in ")
+  assert [line.split()[0] for line in table] == [
+    "generated",
+    "frechet_distance",
+    "label_agreement",
+  ]
+  assert done.stderr == ""
 
 
 def test_benchmark_against_a_baseline_of_the_same_recipe(trained, baseline):

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from lowdiff_jax import files
+from lowdiff_jax import console, files
 from lowdiff_jax.data.splits import Data
 from lowdiff_jax.diffusion.cascade import Stage
 from lowdiff_jax.distributed import is_main
@@ -49,20 +49,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
   entries = _entries(cascade, single, workdir)
   peak = flops.peak(config.model.dtype)
   batch_size = entries[0].model.batch_size(config.benchmark.batch_size)
-  rows = throughput.benchmark(
-    [
-      throughput.Candidate(
-        entry.name,
-        entry.stages,
-        entry.model.experiment.generator,
-        entry.model.params,
-      )
-      for entry in entries
-    ],
-    batch_size=batch_size,
-    repeats=config.benchmark.repeats,
-    peak=peak.flops,
-  )
+  rows = _time_sampling(entries, batch_size, peak.flops)
   training = [
     _time_training(experiment, data, peak.flops)
     for experiment in _remats(cascade, data)
@@ -145,6 +132,27 @@ def _remats(experiment: Experiment, data: Data) -> list[Experiment]:
   return experiments
 
 
+@console.taking("timing the sampling")
+def _time_sampling(
+  entries: Sequence[Entry], batch_size: int, peak: float
+) -> list[dict[str, Any]]:
+  """Speed, cost and memory of each entry."""
+  candidates = [
+    throughput.Candidate(
+      entry.name,
+      entry.stages,
+      entry.model.experiment.generator,
+      entry.model.params,
+    )
+    for entry in entries
+  ]
+  repeats = entries[0].model.experiment.config.benchmark.repeats
+  return throughput.benchmark(
+    candidates, batch_size=batch_size, repeats=repeats, peak=peak
+  )
+
+
+@console.taking("timing the training step")
 def _time_training(
   experiment: Experiment, data: Data, peak: float
 ) -> dict[str, Any]:
@@ -176,6 +184,7 @@ def _time_training(
   }
 
 
+@console.taking("timing the decoder")
 def _time_decoding(experiment: Experiment, batch_size: int) -> float:
   """Images/s of the codec's decoding at the top resolution."""
   spec = experiment.spec

@@ -20,6 +20,7 @@ from lowdiff_jax.distributed import is_main
 from lowdiff_jax.experiment import identity
 from lowdiff_jax.experiment.errors import naming
 from lowdiff_jax.experiment.evaluation import make_evaluator
+from lowdiff_jax.experiment.image_sets import image_decoder
 from lowdiff_jax.experiment.run_folder import load
 from lowdiff_jax.experiment.trained import Trained
 from lowdiff_jax.metrics import table
@@ -105,7 +106,9 @@ def _stored(config: ConfigDict, evaluator: Evaluator) -> Subject:
   section = config.evaluation
   path = Path(section.input).expanduser()
   with naming("config.evaluation.input"):
-    stored = open_stored(path, section.batch_size, evaluator.shape)
+    stored = open_stored(
+      path, section.batch_size, evaluator.shape, image_decoder(config)
+    )
   return Subject(
     f"{path.stem}_images_{stored.images.count}",
     stored.images,

@@ -5,10 +5,12 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NoReturn
 
 from lowdiff_jax import files
+from lowdiff_jax.cli import processes
 from lowdiff_jax.types import UserError
 
 # Of the mistakes and faults that are told in a line.
@@ -66,15 +68,31 @@ def _hook(before: Callable[[Any], object]) -> Callable[[Any], object]:
   return hook
 
 
+@contextlib.contextmanager
+def of_writes(workdir: Path) -> Iterator[None]:
+  """Names the workdir for a write whose library does not say where it was."""
+  try:
+    yield
+  except UserError:
+    raise
+  except Exception as error:
+    if files.disk_fault(error) is None:
+      raise
+    path = getattr(error, "filename", None) or workdir
+    raise files.cannot_write(path, error) from error
+
+
 def end(error: UserError) -> NoReturn:
   """Prints the line and exits with status 2.
 
-  After a disk's fault at once: neither threads that still try to write nor
-  other processes that wait for them are waited for.
+  After a disk's fault at once: threads that still try to write are not waited
+  for.
   """
   with contextlib.suppress(OSError):  # Of a log on the same disk.
     print(f"error: {error}", file=sys.stderr, flush=True)
     sys.stdout.flush()
+  processes.failed(unforeseen=False)
   if isinstance(error, files.DiskError):
+    processes.stop()
     os._exit(STATUS)
   sys.exit(STATUS)

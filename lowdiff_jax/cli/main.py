@@ -10,9 +10,10 @@ import jax
 from absl import app, flags, logging
 from ml_collections import ConfigDict
 
-from lowdiff_jax import files
-from lowdiff_jax.cli import MODES, faults
-from lowdiff_jax.experiment import identity, run_folder
+from lowdiff_jax import console
+from lowdiff_jax.cli import MODES, faults, processes
+from lowdiff_jax.cli.devices import check_devices
+from lowdiff_jax.experiment import identity, memory, run_folder
 from lowdiff_jax.experiment.overrides import override, parse_flags, read_page
 from lowdiff_jax.types import UserError
 
@@ -26,6 +27,9 @@ _WORKDIR = flags.DEFINE_string(
   "workdir", None, "Folder of the run; default runs/<config name>."
 )
 _MODE = flags.DEFINE_string("mode", "train", " | ".join(MODES))
+_QUIET = flags.DEFINE_bool(
+  "quiet", False, "Print results, warnings and errors alone."
+)
 
 # Fields set by flags, filled by `_parse_flags`: (name, text).
 _FIELDS: list[tuple[str, str]] = []
@@ -44,20 +48,18 @@ def main(argv: list[str]) -> None:
     override(page, parse_flags(_FIELDS, page))  # Its mistakes come first.
   workdir = _workdir()
   logging.set_verbosity(logging.WARNING)
+  console.set_quiet(_QUIET.value)
   keep_compiled_programs()
-  _start_processes()
+  processes.start()
+  check_devices()
   config = _config(page, workdir)
   if _MODE.value not in _READ_ONLY:
     _make_writable(workdir)
-  try:
+  with (
+    faults.of_writes(workdir),
+    memory.or_lower(config, *memory.of_mode(_MODE.value, config)),
+  ):
     MODES[_MODE.value](config, workdir)
-  except UserError:
-    raise
-  except Exception as error:  # Of a write whose library does not say where.
-    if files.disk_fault(error) is None:
-      raise
-    path = getattr(error, "filename", None) or workdir
-    raise files.cannot_write(path, error) from error
 
 
 def _config(page: ConfigDict | None, workdir: Path) -> ConfigDict:
@@ -107,25 +109,6 @@ def keep_compiled_programs() -> None:
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
-def _start_processes() -> None:
-  """Joins the other processes of this run, if there are any.
-
-  Cloud TPU pods and SLURM announce them; elsewhere JAX_COORDINATOR_ADDRESS,
-  JAX_NUM_PROCESSES and JAX_PROCESS_ID do.
-  """
-  env = os.environ
-  if "JAX_COORDINATOR_ADDRESS" in env:
-    count, index = env.get("JAX_NUM_PROCESSES"), env.get("JAX_PROCESS_ID")
-    jax.distributed.initialize(
-      num_processes=int(count) if count else None,
-      process_id=int(index) if index else None,
-    )
-  elif int(env.get("SLURM_NTASKS", 1)) > 1 or "," in env.get(
-    "TPU_WORKER_HOSTNAMES", ""
-  ):
-    jax.distributed.initialize()
-
-
 def _parse_flags(argv: Sequence[str]) -> list[str]:
   """Parses the flags; those of the config's fields are kept as text."""
   rest, arguments = [argv[0]], iter(argv[1:])
@@ -156,3 +139,6 @@ def run() -> None:
     app.run(main, flags_parser=_parse_flags)
   except UserError as error:
     faults.end(error)
+  except Exception:
+    processes.failed(unforeseen=True)
+    raise

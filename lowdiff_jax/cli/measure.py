@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from lowdiff_jax import files
+from lowdiff_jax import console, files
 from lowdiff_jax.data.scales import measure_scales
 from lowdiff_jax.diffusion.settings import RECIPES, Scale, Settings, propose
 from lowdiff_jax.distributed import is_main
@@ -24,12 +24,13 @@ def run(config: ConfigDict, workdir: Path) -> None:
   data = open_data(config)
   source, sections = data.train, stage_sections(config)
   codec = build_experiment(config, source.spec, data.latents).codec
-  scales = measure_scales(
-    source,
-    resolutions(config),
-    normalise=codec.normalise,
-    batch_size=batch_size(config),
-  )
+  with console.taking(f"measuring {len(source)} images"):
+    scales = measure_scales(
+      source,
+      resolutions(config),
+      normalise=codec.normalise,
+      batch_size=batch_size(config),
+    )
   starts = [section.start for section in sections]
   with naming("config.stages"):
     proposals = propose(scales, starts, RECIPES[config.model.precondition])

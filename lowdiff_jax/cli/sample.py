@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
-from lowdiff_jax import files
+from lowdiff_jax import console, files
 from lowdiff_jax.distributed import is_main
 from lowdiff_jax.experiment.run_folder import load
 from lowdiff_jax.experiment.trained import Trained
@@ -26,15 +26,16 @@ def write_images(workdir: Path, model: Trained) -> None:
   request = model.request(section.images, section.first_index, section.label)
   folder = workdir / "samples"
   shown, count = [], 0
-  for batch in generator.generate(program, model.params, request):
-    # The grid needs no more, and all images may not fit in memory.
-    if count < grids.IMAGES:
-      shown.append(batch)
-    count += len(batch.indices)
-    if is_main():
-      files.make_folder(folder)
-      for index, image in zip(batch.indices, batch.stages[-1], strict=True):
-        grids.write_png(folder / f"{index:06d}.png", image)
+  with console.taking(f"sampling {section.images} images"):
+    for batch in generator.generate(program, model.params, request):
+      # The grid needs no more, and all images may not fit in memory.
+      if count < grids.IMAGES:
+        shown.append(batch)
+      count += len(batch.indices)
+      if is_main():
+        files.make_folder(folder)
+        for index, image in zip(batch.indices, batch.stages[-1], strict=True):
+          grids.write_png(folder / f"{index:06d}.png", image)
   if not is_main():
     return
   first = concatenate(shown)

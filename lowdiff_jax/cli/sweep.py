@@ -10,7 +10,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from lowdiff_jax import files
+from lowdiff_jax import console, files
 from lowdiff_jax.distributed import is_main
 from lowdiff_jax.experiment.run_folder import load
 from lowdiff_jax.experiment.schedule import read_schedule
@@ -41,8 +41,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
         "distances": distances,
       }
     )
-    if is_main():
-      print(f"{mean:9.4f}  {rows[-1]['name']}", flush=True)
+    console.say(f"{mean:9.4f}  {rows[-1]['name']}")
   seconds = time.monotonic() - since
   for row, speed in zip(rows, scorer.images_per_second(schedules), strict=True):
     row["images_per_second"] = speed

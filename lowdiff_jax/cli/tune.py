@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from lowdiff_jax import files
+from lowdiff_jax import console, files
 from lowdiff_jax.distributed import is_main
 from lowdiff_jax.experiment.run_folder import load
 from lowdiff_jax.experiment.schedule import limits, read_schedule
@@ -94,12 +94,10 @@ def _compare(
 
 
 def _report(trial: Trial) -> None:
-  if is_main():
-    print(
-      f"{trial.images:6} images: {trial.distance:9.4f} at "
-      f"{1 / trial.seconds:8.1f} images/s  {space.name(trial.schedule)}",
-      flush=True,
-    )
+  console.say(
+    f"{trial.images:6} images: {trial.distance:9.4f} at "
+    f"{1 / trial.seconds:8.1f} images/s  {space.name(trial.schedule)}"
+  )
 
 
 def _table(record: dict[str, Any]) -> str:

@@ -4,10 +4,11 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from lowdiff_jax import files
+from lowdiff_jax import console, files
 from lowdiff_jax.data.datasets.folder import read_small_images
 from lowdiff_jax.distributed import is_main
 from lowdiff_jax.experiment.errors import naming
+from lowdiff_jax.experiment.image_sets import image_decoder
 from lowdiff_jax.experiment.run_folder import load
 from lowdiff_jax.generate import grids
 from lowdiff_jax.generate.generator import concatenate
@@ -27,18 +28,22 @@ def run(config: ConfigDict, workdir: Path) -> None:
   sides = [codec.factor * stage.resolution for stage in experiment.stages]
   with naming("config.upscale.input"):
     names, low_res = read_small_images(
-      Path(config.upscale.input), sides[:-1], codec.channels
+      Path(config.upscale.input),
+      sides[:-1],
+      codec.channels,
+      image_decoder(config),
     )
   first = sides.index(low_res.shape[1]) + 1
   request = model.request(len(names), label=config.sampling.label)
-  images = concatenate(
-    generator.generate(
-      generator.program(experiment.stages[first:]),
-      model.params,
-      request,
-      low_res=codec.encode(low_res),
+  with console.taking(f"upscaling {len(names)} images"):
+    images = concatenate(
+      generator.generate(
+        generator.program(experiment.stages[first:]),
+        model.params,
+        request,
+        low_res=codec.encode(low_res),
+      )
     )
-  )
   if not is_main():
     return
   folder = workdir / "upscaled"

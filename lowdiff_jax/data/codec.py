@@ -9,6 +9,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from lowdiff_jax import console
 from lowdiff_jax.diffusion import noise, pyramid
 from lowdiff_jax.distributed import in_batches
 from lowdiff_jax.types import AnyArray, Array, Codec
@@ -69,8 +70,8 @@ def latents(
 
   return Codec(
     normalise,
-    in_batches(encode_batch, load, batch_size, mesh),
-    in_batches(decode_batch, load, batch_size, mesh),
+    in_batches("the encoder", encode_batch, load, batch_size, mesh),
+    in_batches("the decoder", decode_batch, load, batch_size, mesh),
     factor,
     channels=3,
   )
@@ -134,5 +135,7 @@ def make_encoder(
     images = pyramid.pyramid(from_uint8(pictures), resolutions)
     return tuple(map(latent, images))
 
-  run = jax.jit(encode, out_shardings=NamedSharding(mesh, P()))
+  run = console.Compiling(
+    "the encoder", encode, out_shardings=NamedSharding(mesh, P())
+  )
   return lambda *batch: jax.device_get(run(params, *batch))

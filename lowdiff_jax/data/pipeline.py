@@ -9,8 +9,8 @@ import numpy as np
 
 from lowdiff_jax.types import Batch, ImageSet, ImageSource
 
-# In which images are decoded where they are all read.
-MAX_THREADS = 16
+# That decode images.
+THREADS = min(16, os.cpu_count() or 1)
 
 
 def batches(
@@ -77,9 +77,8 @@ def in_threads(
   """load(number) of each number, in order, loaded ahead by threads."""
   if not numbers:
     return iter(())
-  threads = min(MAX_THREADS, os.cpu_count() or 1)
   options = grain.ReadOptions(
-    num_threads=threads, prefetch_buffer_size=2 * threads
+    num_threads=THREADS, prefetch_buffer_size=2 * THREADS
   )
   dataset = grain.MapDataset.source(numbers).map(load)
   return iter(dataset.to_iter_dataset(options))

@@ -5,7 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lowdiff_jax.data.images import ImagesInMemory, hold_out
+from lowdiff_jax.data.held_out import hold_out
+from lowdiff_jax.data.images import ImagesInMemory
+from lowdiff_jax.data.labels import check_labels
 from lowdiff_jax.data.latents.info import LatentInfo
 from lowdiff_jax.types import NO_LABEL, Batch, ImageSource, ImageSpec
 
@@ -55,20 +57,17 @@ def from_arrays(
     raise ValueError(f"{len(images)} images: expected at least 4")
   if not 0 <= part_held_out <= 0.5:
     raise ValueError(f"part_held_out={part_held_out}: expected 0 to 0.5")
-  classes = np.full(len(images), NO_LABEL, np.int32)
+  classes, num_classes = np.full(len(images), NO_LABEL, np.int32), 0
   if labels is not None:
-    classes = np.asarray(labels).astype(np.int32)
-    if classes.shape != (len(images),) or classes.min() < 0:
-      raise ValueError(
-        f"labels: expected one class of at least 0 for each of {len(images)} "
-        "images"
-      )
-  num_classes = 0 if labels is None else int(classes.max()) + 1
+    classes = check_labels(labels, len(images), "from_arrays")
+    num_classes = int(classes.max()) + 1
   spec = ImageSpec(images.shape[1], images.shape[-1], num_classes)
   names = tuple(map(str, range(num_classes)))
 
   def split(picks: list[int]) -> ImagesInMemory:
     return ImagesInMemory(spec, names, Batch(images[picks], classes[picks]))
 
-  train, test = hold_out(len(images), part_held_out)
+  train, test = hold_out(
+    len(images), part_held_out, None if labels is None else classes
+  )
   return Data(split(train), split(test))

@@ -1,19 +1,22 @@
-"""Finished images of whatever model: a folder of them, or an array."""
+"""Finished images of whatever model: a folder or zip of them, or an array."""
 
 import hashlib
-import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
-from lowdiff_jax.data.datasets.folder import EXTENSIONS
+from lowdiff_jax.data import npz, pipeline
+from lowdiff_jax.data.decode import (
+  EXTENSIONS,
+  DecodeError,
+  Decoder,
+  pixels,
+)
+from lowdiff_jax.data.file_set import FileSet, one_file, open_files
+from lowdiff_jax.data.survey import is_image, read_image
 from lowdiff_jax.types import NO_LABEL, Batch, ImageSet, UserError
-
-# What the array of images is called: by numpy, which ADM leaves it to.
-NAMES = ("arr_0", "images")
 
 
 class Stored(NamedTuple):
@@ -24,59 +27,85 @@ class Stored(NamedTuple):
 
 
 def open_stored(
-  path: Path, batch_size: int, shape: tuple[int, int, int] | None
+  path: Path,
+  batch_size: int,
+  shape: tuple[int, int, int] | None,
+  decoder: Decoder = Decoder(),  # noqa: B008  # It is immutable.
 ) -> Stored:
   """Images in the order of their names, or of the array.
 
   Args:
-    path: of a folder of PNG, JPEG, WebP or BMP files, at any depth; or of an
-      .npz with an array "arr_0" or "images" [N,H,W,C] uint8.
-    batch_size: in which to return them; no more are in memory.
-    shape: [H,W,C] of a image; None for any size, in colour.
+    path: of a folder or a zip of image files, at any depth; or of an .npz with
+      an array "arr_0" or "images" [N,H,W,C] uint8.
+    batch_size: in which to return them; few batches are in memory.
+    shape: [H,W,C] of an image; None for any size, in colour.
+    decoder: of the files.
 
   Returns:
     The images.
 
   Raises:
-    UserError: there is nothing of that kind; and, where a image is read, that
+    UserError: there is nothing of that kind; and, where an image is read, that
       it is damaged or of another size.
   """
-  if path.is_dir():
-    files = sorted(
-      file for file in path.rglob("*") if file.suffix.lower() in EXTENSIONS
-    )
-    if not files:
-      raise UserError(f"no picture in {path} ({' '.join(EXTENSIONS)})")
-    return Stored(_folder(files, batch_size, shape), _id(files))
-  if path.suffix != ".npz":
-    raise UserError(f"{path} is neither a folder nor an .npz")
-  pictures = open_npz(path, batch_size, shape)
-  return Stored(pictures, _id([path]))
+  if path.suffix == ".npz":
+    images = open_npz(path, batch_size, shape)
+    return Stored(images, _id(one_file(path)))
+  if not path.is_dir() and path.suffix != ".zip":
+    raise UserError(f"{path} is neither a folder nor an .npz nor a .zip")
+  files = open_files(path)
+  names = list(filter(is_image, files.stamps))
+  if not names:
+    raise UserError(f"no image in {path} ({' '.join(EXTENSIONS)})")
+  images = _images(files, names, batch_size, shape, decoder)
+  stamps = {name: files.stamps[name] for name in names}
+  return Stored(images, _id(files._replace(stamps=stamps)))
 
 
-def _id(files: Sequence[Path]) -> str:
+def _id(files: FileSet) -> str:
   """Names, sizes and times of files, as a sum."""
   digest = hashlib.sha256()
-  for file in files:
-    stat = file.stat()
-    digest.update(f"{file} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+  for name, stamp in files.stamps.items():
+    line = f"{files.path(name)} {stamp.size} {stamp.mark}\n"
+    digest.update(line.encode(errors="surrogateescape"))
   return digest.hexdigest()
 
 
-def _folder(
-  files: Sequence[Path], batch_size: int, shape: tuple[int, int, int] | None
+def _images(
+  files: FileSet,
+  names: Sequence[str],
+  batch_size: int,
+  shape: tuple[int, int, int] | None,
+  decoder: Decoder,
 ) -> ImageSet:
-  def read(start: int) -> Iterator[Batch]:
-    channels = shape[-1] if shape else 3
-    expected = shape or _decode(files[0], channels).shape
-    for first in range(start, len(files), batch_size):
-      images = []
-      for file in files[first : first + batch_size]:
-        images.append(_decode(file, channels))
-        _check(str(file), images[-1].shape, expected)
-      yield _batch(np.stack(images))
+  channels = shape[-1] if shape else 3
 
-  return ImageSet(len(files), batch_size, read)
+  def read(start: int) -> Iterator[Batch]:
+    first = shape or _decode(files, names[0], channels, decoder).shape
+
+    def load(begin: int) -> Batch:
+      images = []
+      for name in names[begin : begin + batch_size]:
+        images.append(_decode(files, name, channels, decoder))
+        _check(files.path(name), images[-1].shape, first)
+      return _batch(np.stack(images))
+
+    return pipeline.in_threads(load, range(start, len(names), batch_size))
+
+  return ImageSet(len(names), batch_size, read)
+
+
+def _decode(
+  files: FileSet, name: str, channels: int, decoder: Decoder
+) -> np.ndarray:
+  """[H,W,channels] uint8; a damaged file is an error, as without it the
+  metrics would be others."""
+  try:
+    return pixels(read_image(files, name, decoder), channels)
+  except DecodeError as error:
+    raise UserError(
+      f"{files.path(name)} cannot be read ({error}): replace it or remove it"
+    ) from error
 
 
 def _check(name: str, shape: Sequence[int], expected: Sequence[int]) -> None:
@@ -89,79 +118,17 @@ def _check(name: str, shape: Sequence[int], expected: Sequence[int]) -> None:
     )
 
 
-def _decode(file: Path, channels: int) -> np.ndarray:
-  """[H,W,channels] uint8; a damaged file is an error, as without it the
-  metrics would be others."""
-  try:
-    with Image.open(file) as picture:
-      array = np.asarray(picture.convert("L" if channels == 1 else "RGB"))
-  except (OSError, SyntaxError, ValueError) as error:
-    reason = str(error).split("\n")[0]
-    raise UserError(
-      f"{file} cannot be read ({reason}): replace it or remove it"
-    ) from error
-  return array.reshape(*array.shape[:2], channels)
-
-
 def open_npz(
   path: Path, batch_size: int, shape: tuple[int, int, int] | None = None
 ) -> ImageSet:
   """Images of an .npz, read as far as they are needed; see `open_stored`."""
-  _, (count, *size) = _header(path)
+  _, (count, *size) = npz.header(path)
   _check(str(path), size, shape or size)
   return ImageSet(
-    count, batch_size, lambda start: _read_npz(path, start, batch_size)
+    count,
+    batch_size,
+    lambda start: map(_batch, npz.batches(path, start, batch_size)),
   )
-
-
-def _header(path: Path) -> tuple[str, tuple[int, ...]]:
-  """The name and the shape of the array of images."""
-  try:
-    with zipfile.ZipFile(path) as archive:
-      names = [n for n in NAMES if f"{n}.npy" in archive.namelist()]
-      if not names:
-        raise UserError(f"{path} has no array {' or '.join(NAMES)}")
-      with archive.open(f"{names[0]}.npy") as file:
-        shape, dtype = _read_header(file)
-  except UserError:
-    raise
-  except (OSError, ValueError, zipfile.BadZipFile) as error:
-    raise UserError(f"{path} cannot be read ({error})") from error
-  if len(shape) != 4 or dtype != np.uint8:
-    raise UserError(
-      f"{names[0]} in {path} is {dtype} {shape}, expected uint8 [N,H,W,C]"
-    )
-  return names[0], shape
-
-
-def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
-  version = np.lib.format.read_magic(file)
-  read = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
-  }
-  if version not in read:
-    raise ValueError(f"an array of version {version}")
-  shape, fortran, dtype = read[version](file)
-  if fortran:
-    raise ValueError("an array in Fortran's order")
-  return shape, dtype
-
-
-def _read_npz(path: Path, start: int, batch_size: int) -> Iterator[Batch]:
-  name, (count, *shape) = _header(path)
-  size = int(np.prod(shape))
-  with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
-    _read_header(file)
-    file.seek(start * size, 1)
-    for first in range(start, count, batch_size):
-      images = min(batch_size, count - first)
-      try:
-        data = file.read(images * size)
-        array = np.frombuffer(data, np.uint8).reshape(images, *shape)
-      except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is damaged ({error})") from error
-      yield _batch(array)
 
 
 def _batch(images: np.ndarray) -> Batch:

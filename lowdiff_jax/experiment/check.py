@@ -2,10 +2,14 @@
 
 import itertools
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from lowdiff_jax.experiment.fields import SCHEMA
+from lowdiff_jax.experiment.rules import MOST
+from lowdiff_jax.experiment.sampling import noise_levels
 from lowdiff_jax.experiment.schema import (
+  is_stage,
   leaves,
   resolutions,
   stage_names,
@@ -37,8 +41,10 @@ def check(config: ConfigDict) -> None:
   _check_augment(config)
   check_backbone = {"unet": _check_unet, "dit": _check_dit}
   check_backbone[config.model.backbone](config.model, resolutions(config))
-  if config.model.precondition == "edm":
-    _check_levels("config.baseline", config.baseline)
+  sections = {f"stages.{n}": config.stages[n] for n in stage_names(config)}
+  for name, section in {**sections, "baseline": config.baseline}.items():
+    _check_levels(f"config.{name}", section, config.model.precondition)
+  _check_counts(config)
   count = len(config.stages)
   for steps in config.sweep.steps:
     if len(steps) != count:
@@ -49,7 +55,7 @@ def check(config: ConfigDict) -> None:
 
 def _check_sections(config: ConfigDict) -> None:
   names = list(config.get("stages", {}))
-  wrong = [name for name in names if name[:1] != "s" or not name[1:].isdigit()]
+  wrong = [name for name in names if not is_stage(name)]
   if wrong:
     raise UserError(
       f"config.stages.{wrong[0]}: expected sections s<resolution>, as in s32"
@@ -75,14 +81,38 @@ def _check_stage(name: str, stage: ConfigDict) -> None:
       f"config.stages.{name}.churn = {stage.churn}: {stage.sampler} cannot "
       "churn, only heun can"
     )
-  _check_levels(f"config.stages.{name}", stage)
 
 
-def _check_levels(where: str, section: ConfigDict) -> None:
+def _check_levels(where: str, section: ConfigDict, precondition: str) -> None:
   if "sigma_min" in section and section.sigma_min >= section.sigma_max:
     raise UserError(
       f"{where}.sigma_min = {section.sigma_min} must be below sigma_max = "
       f"{section.sigma_max}"
+    )
+  levels = noise_levels(precondition, section, section.steps)
+  with np.errstate(all="ignore"):
+    falling = np.diff(levels.astype(np.float32)) < 0
+  if not (np.isfinite(levels).all() and falling.all()):
+    name = "rho" if precondition == "edm" else "shift"
+    raise UserError(
+      f"{where}.{name} = {section[name]}: the {section.steps} noise levels "
+      "from sigma_max on do not fall, as they are rounded; choose less extreme "
+      "values"
+    )
+
+
+def _check_counts(config: ConfigDict) -> None:
+  """The indices of images must be of 32 bits."""
+  sampling, evaluation = config.sampling, config.evaluation
+  if sampling.first_index + sampling.images > MOST:
+    raise UserError(
+      f"config.sampling.first_index = {sampling.first_index}: with "
+      f"sampling.images = {sampling.images} it must not be above {MOST}"
+    )
+  if evaluation.images * evaluation.seed_ranges > MOST:
+    raise UserError(
+      f"config.evaluation.seed_ranges = {evaluation.seed_ranges}: times "
+      f"evaluation.images = {evaluation.images} it must not be above {MOST}"
     )
 
 

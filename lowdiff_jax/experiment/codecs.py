@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from lowdiff_jax import console
 from lowdiff_jax.data import codec
 from lowdiff_jax.data.latents.info import LatentInfo
-from lowdiff_jax.distributed import is_main
 from lowdiff_jax.models.autoencoders import kl, taef2
 from lowdiff_jax.models.weights import state_dict
 from lowdiff_jax.models.weights.autoencoder_layouts import (
@@ -84,12 +84,12 @@ def _load(module: Any, kind: str, weights: str) -> Loaded:
     return Loaded(module, params, digest.hexdigest())
   path = Path(weights).expanduser()
   translate = {"ldm": autoencoder_params, "taef2": taef2_params}[kind]
-  params = state_dict.exactly(
-    jax.eval_shape(init)["params"], translate(state_dict.read_state(path))
-  )
-  sha256 = state_dict.file_hash(path)
-  if is_main():
-    print(f"autoencoder {path}, sha256 {sha256}")
+  with console.taking(f"loading {path}"):
+    params = state_dict.exactly(
+      jax.eval_shape(init)["params"], translate(state_dict.read_state(path))
+    )
+    sha256 = state_dict.file_hash(path)
+  console.say(f"autoencoder {path}, sha256 {sha256}")
   return Loaded(module, jax.tree.map(jnp.asarray, params), sha256)
 
 

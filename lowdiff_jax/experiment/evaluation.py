@@ -11,7 +11,7 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from lowdiff_jax import distributed
+from lowdiff_jax import console, distributed
 from lowdiff_jax.data.datasets.tfds_set import data_folder
 from lowdiff_jax.data.pipeline import in_order
 from lowdiff_jax.data.splits import Data
@@ -66,7 +66,8 @@ def make_evaluator(
     data = data or open_data(config)
     parts = parts or build_experiment(config, data.train.spec, data.latents)
     return _own_evaluator(config, data, parts)
-  inception = load_inception(path, config.evaluation.side)
+  with console.taking(f"loading {path}"):
+    inception = load_inception(path, config.evaluation.side)
   mesh = distributed.make_mesh(**config.mesh)
   extract = compute.inception_extract(
     inception, config.evaluation.batch_size, mesh
@@ -140,9 +141,10 @@ def _own_evaluator(
     *_, top = jax.tree.leaves(parts.codec.normalise(batch.image))
     return Batch(np.asarray(parts.codec.decode(top)), batch.label)
 
-  return own_evaluator(
-    images(data.train), images(data.test), data.train.spec.num_classes
-  )
+  with console.taking("fitting the features that images are compared in"):
+    return own_evaluator(
+      images(data.train), images(data.test), data.train.spec.num_classes
+    )
 
 
 def _real_images(

@@ -11,9 +11,13 @@ from lowdiff_jax.experiment.rules import (
   flag,
   image_count,
   integer,
+  interval,
+  level,
   number,
   positive,
+  seed,
   sequence,
+  steps,
   text,
 )
 from lowdiff_jax.experiment.run_fields import (
@@ -32,7 +36,7 @@ _SAMPLING = (
   Field(
     "sampling.churn_interval",
     (0.0, 1e6),
-    sequence(number(0), 2),
+    interval,
     "(S_tmin, S_tmax) of EDM's stochastic sampler",
   ),
   Field(
@@ -41,7 +45,7 @@ _SAMPLING = (
   Field(
     "sampling.guidance_interval",
     (0.0, 1e6),
-    sequence(number(0), 2),
+    interval,
     "noise levels at which guidance is on",
   ),
   Field("sampling.images", 100, integer(1), "images that mode sample makes"),
@@ -52,7 +56,7 @@ _SAMPLING = (
     "index of the first image; image = function of (seed, index)",
     formerly="sampling.first",
   ),
-  Field("sampling.seed", 0, integer(0), "seed of the images"),
+  Field("sampling.seed", 0, seed, "seed of the images"),
   Field(
     "sampling.label",
     -1,
@@ -131,7 +135,7 @@ _EVALUATION = (
   Field(
     "benchmark.baseline_steps",
     (18, 10),
-    sequence(integer(1)),
+    sequence(steps),
     "steps of further baselines with the last stage's sampler",
   ),
 )
@@ -139,7 +143,7 @@ _SEARCH = (
   Field(
     "sweep.sampler",
     ("dpmpp_2m", "heun"),
-    sequence(choice(*SAMPLERS)),
+    sequence(choice(*SAMPLERS), least=1),
     "samplers; all combinations of sweep's fields are evaluated",
   ),
   Field(
@@ -150,10 +154,15 @@ _SEARCH = (
         3: ((18, 10, 8), (12, 8, 5), (10, 6, 4), (10, 5, 3), (8, 4, 2)),
       }.get(count, tuple((n,) * count for n in (18, 12, 8)))
     ),
-    sequence(sequence(integer(1))),
+    sequence(sequence(steps), least=1),
     "steps of each stage of the cascade",
   ),
-  Field("sweep.guidance_scale", (1.0,), sequence(number(0)), "guidance scales"),
+  Field(
+    "sweep.guidance_scale",
+    (1.0,),
+    sequence(number(0), least=1),
+    "guidance scales",
+  ),
   Field(
     "tune.target",
     "quality",
@@ -178,16 +187,16 @@ _SEARCH = (
 
 
 def _baseline(
-  *, sampler: str, steps: int, sigma_max: float, sweep: tuple[int, ...]
+  *, sampler: str, count: int, sigma_max: float, sweep: tuple[int, ...]
 ) -> tuple[Field, ...]:
   return (
     Field("baseline.sampler", sampler, choice(*SAMPLERS), "solver"),
-    Field("baseline.steps", steps, integer(1), "number of steps"),
-    Field("baseline.sigma_max", sigma_max, positive, "first noise level"),
+    Field("baseline.steps", count, steps, "number of steps"),
+    Field("baseline.sigma_max", sigma_max, level, "first noise level"),
     Field(
       "sweep.baseline_steps",
       sweep,
-      sequence(integer(1)),
+      sequence(steps),
       "steps of the baseline",
     ),
   )
@@ -195,26 +204,24 @@ def _baseline(
 
 _EDM = (
   *_baseline(
-    sampler="heun", steps=18, sigma_max=80.0, sweep=(18, 12, 10, 8, 6)
+    sampler="heun", count=18, sigma_max=80.0, sweep=(18, 12, 10, 8, 6)
   ),
-  Field(
-    "baseline.sigma_min", 0.002, positive, "noise level before the last step"
-  ),
+  Field("baseline.sigma_min", 0.002, level, "noise level before the last step"),
   Field("baseline.rho", 7.0, positive, "exponent of the Karras grid"),
   Field(
     "sweep.start",
     ("handoff", "noise"),
-    sequence(choice(*STARTS)),
+    sequence(choice(*STARTS), least=1),
     "starts of the later stages",
   ),
 )
 _FLOW = (
-  *_baseline(sampler="euler", steps=50, sigma_max=1e4, sweep=(50, 25, 12, 8)),
+  *_baseline(sampler="euler", count=50, sigma_max=1e4, sweep=(50, 25, 12, 8)),
   Field("baseline.shift", 1.0, positive, "shift of the times"),
   Field(
     "sweep.start",
     ("noise",),
-    sequence(choice(*STARTS)),
+    sequence(choice(*STARTS), least=1),
     "starts of the later stages",
   ),
 )

@@ -8,9 +8,10 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from lowdiff_jax import distributed, files, locks
-from lowdiff_jax.data import codec, source
+from lowdiff_jax import console, distributed, files, locks
+from lowdiff_jax.data import codec
 from lowdiff_jax.data.datasets.tfds_set import data_folder
+from lowdiff_jax.data.decode import WHITE
 from lowdiff_jax.data.latents import reader
 from lowdiff_jax.data.latents.info import LatentInfo
 from lowdiff_jax.data.latents.shards import Layout
@@ -20,6 +21,7 @@ from lowdiff_jax.experiment.codecs import (
   make_autoencoder,
 )
 from lowdiff_jax.experiment.errors import naming
+from lowdiff_jax.experiment.image_sets import open_splits
 from lowdiff_jax.experiment.schema import resolutions
 from lowdiff_jax.models.weights import state_dict
 from lowdiff_jax.types import ImageSource, UserError
@@ -48,17 +50,19 @@ def open_latents(
   distributed.barrier("latents")  # Before any of them can change the answer.
   if missing:
     encode(config)
-  train, test, info = reader.open_latents(folder)
+  with console.taking(f"checking the latents in {folder}"):
+    train, test, info = reader.open_latents(folder)
   wanted = _provenance(config, load_autoencoder(config).sha256)
   for name in MATTERS:
-    if info.provenance[name] != wanted[name]:
+    made = info.provenance.get(name)
+    if made != wanted[name]:
       raise UserError(
-        f"the latents in {folder} are of {name} = {info.provenance[name]}, and "
+        f"the latents in {folder} are of {name} = {made}, and "
         f"the config says {wanted[name]}: set --config.latents.dir to others, "
         "or to an empty folder to encode anew"
       )
   if config.latents.statistics:
-    mean, std = _read_statistics(config)
+    mean, std = read_statistics(config, len(info.mean))
     info = info._replace(mean=mean, std=std)
   return train, test, info
 
@@ -117,20 +121,6 @@ def open_images(config: ConfigDict) -> tuple[ImageSource, ImageSource]:
   return open_splits(config, image_side(config))
 
 
-def open_splits(
-  config: ConfigDict, resolution: int
-) -> tuple[ImageSource, ImageSource]:
-  """The images of config.data, at a resolution: (train, held out)."""
-  with naming("config.data.source"):
-    return source.open_splits(
-      config.data.source,
-      resolution=resolution,
-      crop=config.data.crop,
-      data_dir=config.data.dir,
-      hold_out=config.data.hold_out,
-    )
-
-
 def latents_folder(config: ConfigDict) -> Path:
   """config.latents.dir, or a folder beside TFDS's sets."""
   if config.latents.dir:
@@ -145,13 +135,37 @@ def image_side(config: ConfigDict) -> int:
   return resolutions(config)[-1] * make_autoencoder(config).factor
 
 
-def _read_statistics(config: ConfigDict) -> tuple[np.ndarray, np.ndarray]:
-  """Mean and std [C] from a published file, where they may be [1,C,1,1]."""
+def read_statistics(
+  config: ConfigDict, channels: int
+) -> tuple[np.ndarray, np.ndarray]:
+  """Mean and std [C] from a published file, where they may be [1,C,1,1].
+
+  Args:
+    config: the config, with the file's name in latents.statistics.
+    channels: C.
+
+  Returns:
+    (mean, std) float32.
+
+  Raises:
+    UserError: the file cannot be read, or holds no such numbers.
+  """
   path = Path(config.latents.statistics).expanduser()
-  state = state_dict.read_state(path)
-  if not {"mean", "std"} <= state.keys():
-    raise UserError(f"config.latents.statistics: {path} has no mean and std")
-  return state["mean"].reshape(-1), state["std"].reshape(-1)
+  with naming("config.latents.statistics"):
+    state = state_dict.read_state(path)
+    if not {"mean", "std"} <= state.keys():
+      raise UserError(f"{path} has no mean and std")
+    mean, std = (state[name].reshape(-1) for name in ("mean", "std"))
+    numeric = all(array.dtype.kind in "fV" for array in (mean, std))
+    if not numeric or not mean.shape == std.shape == (channels,):
+      raise UserError(
+        f"{path}: mean and std are {mean.dtype} {mean.shape} and {std.dtype} "
+        f"{std.shape}, expected {channels} numbers each"
+      )
+    mean, std = mean.astype(np.float32), std.astype(np.float32)
+    if not (np.isfinite(mean) & np.isfinite(std) & (std > 0)).all():
+      raise UserError(f"{path}: mean and std must be finite, and std above 0")
+  return mean, std
 
 
 def _resolutions(config: ConfigDict) -> int:
@@ -162,7 +176,10 @@ def _resolutions(config: ConfigDict) -> int:
 
 def _provenance(config: ConfigDict, sha256: str) -> dict[str, Any]:
   """Everything that a latent depends on."""
+  background = config.data.background
   return {
+    # Sets of version 0.2 do not name theirs.
+    **({} if background == WHITE else {"background": background}),
     "source": config.data.source,
     "crop": config.data.crop,
     "hold_out": config.data.hold_out,

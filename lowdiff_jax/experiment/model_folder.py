@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from lowdiff_jax import files
+from lowdiff_jax import console, files
 from lowdiff_jax.data.latents.info import LatentInfo
 from lowdiff_jax.experiment import identity
 from lowdiff_jax.experiment.model_card import model_card
@@ -83,7 +83,8 @@ def read(folder: Path, config: ConfigDict) -> Trained:
   experiment = build_experiment(config, spec, latents)
   shapes = experiment.state_shapes.ema_params
   try:
-    arrays = load_file(path)
+    with console.taking(f"loading {path}"):
+      arrays = load_file(path)
   except (OSError, SafetensorError) as error:
     raise UserError(f"{path} cannot be read: {error}") from error
   wanted = _flat(shapes)

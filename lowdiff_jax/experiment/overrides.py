@@ -1,6 +1,5 @@
 """Config pages, and fields that are set from outside of them."""
 
-import ast
 import runpy
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from ml_collections import ConfigDict
 from lowdiff_jax.experiment import legacy
 from lowdiff_jax.experiment.check import check
 from lowdiff_jax.experiment.fields import SCHEMA
+from lowdiff_jax.experiment.rules import LARGEST, literal
 from lowdiff_jax.experiment.schema import leaves, stage_names
 from lowdiff_jax.types import UserError
 
@@ -67,18 +67,11 @@ def parse_flags(
   values: dict[str, Any] = {}
   for name, text in flags:
     if legacy.is_former(name):
-      value = _literal(text)
+      value = literal(text)
     else:
       value = SCHEMA.find(legacy.renamed(name)).rule.parse(text)
     values.update(legacy.translate(name, value, stages))
   return values
-
-
-def _literal(text: str) -> Any:
-  try:
-    return ast.literal_eval(text)
-  except (ValueError, SyntaxError):
-    return text
 
 
 def override(config: ConfigDict, values: Mapping[str, Any]) -> ConfigDict:
@@ -115,6 +108,6 @@ def _like(old: Any, new: Any) -> Any:
   if isinstance(new, list | tuple):
     pattern = old if isinstance(old, tuple) and len(old) == len(new) else new
     return tuple(_like(a, b) for a, b in zip(pattern, new, strict=True))
-  if isinstance(old, float) and type(new) is int:
+  if isinstance(old, float) and type(new) is int and abs(new) < LARGEST:
     return float(new)
   return new

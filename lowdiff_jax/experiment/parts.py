@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from lowdiff_jax import distributed
+from lowdiff_jax import console, distributed
+from lowdiff_jax.console import Compiling
 from lowdiff_jax.data.latents.info import LatentInfo
 from lowdiff_jax.diffusion.cascade import Stage
 from lowdiff_jax.experiment import identity, training
@@ -21,6 +22,7 @@ from lowdiff_jax.experiment.schema import stage_names
 from lowdiff_jax.generate.generator import Generator
 from lowdiff_jax.models.unified import bind, init_params
 from lowdiff_jax.train import state
+from lowdiff_jax.train.objective import Objective
 from lowdiff_jax.train.step import TrainStep, make_train_step
 from lowdiff_jax.types import (
   Array,
@@ -114,14 +116,10 @@ def build_experiment(
   shapes = jax.eval_shape(init, key)
   shardings = distributed.state_shardings(mesh, shapes)
   everywhere = distributed.replicated(mesh)
+  out = (shardings, everywhere)
   codec = make_codec(config, spec, latents, mesh)
   objective = training.make_objective(config, denoiser, codec.normalise)
-  step = make_train_step(
-    objective.train_loss,
-    optimizer,
-    ema_half_life=config.ema.half_life_images,
-    ema_ramp=config.ema.ramp,
-  )
+  step = _make_step(config, objective, optimizer)
   return Experiment(
     config=config,
     spec=spec,
@@ -132,8 +130,12 @@ def build_experiment(
       lambda leaf, where: leaf.update(sharding=where), shapes, shardings
     ),
     init=lambda: _load(config, jax.jit(init, out_shardings=shardings)(key)),
-    step=jax.jit(step, donate_argnums=0, out_shardings=(shardings, everywhere)),
-    validate=jax.jit(objective.validation_loss, out_shardings=everywhere),
+    step=Compiling(
+      "the training step", step, donate_argnums=0, out_shardings=out
+    ),
+    validate=Compiling(
+      "the validation", objective.validation_loss, out_shardings=everywhere
+    ),
     codec=codec,
     generator=Generator(
       functools.partial(bind, denoiser), spec, codec.decode, mesh
@@ -142,11 +144,24 @@ def build_experiment(
   )
 
 
+def _make_step(
+  config: ConfigDict, objective: Objective, optimizer: Any
+) -> TrainStep:
+  return make_train_step(
+    objective.train_loss,
+    optimizer,
+    ema_half_life=config.ema.half_life_images,
+    ema_ramp=config.ema.ramp,
+  )
+
+
 def _load(config: ConfigDict, fresh: state.TrainState) -> state.TrainState:
   """The fresh state, with the weights that the config names, if any."""
-  if not config.model.init_from:
+  source = config.model.init_from
+  if not source:
     return fresh
-  params = initial_params(config, fresh.params)
+  with console.taking(f"loading {source}"):
+    params = initial_params(config, fresh.params)
   # Two copies: the step donates both.
   return fresh._replace(
     params=params, ema_params=jax.tree.map(jnp.copy, params)

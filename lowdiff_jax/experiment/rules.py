@@ -5,6 +5,12 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+# The largest and the least positive number of float32, in which all is
+# computed, and the largest of int32, in which images and steps are counted.
+LARGEST, LEAST, MOST = 3.4e38, 1.2e-38, 2**31 - 1
+# Of a sequence, and of a flag's text that is not a text.
+_LONGEST, _CHARACTERS = 1_000, 10_000
+
 
 class Rule(NamedTuple):
   """The values that a field may hold.
@@ -21,30 +27,39 @@ class Rule(NamedTuple):
 
   def parse(self, text: str) -> Any:
     """The value that a flag's text stands for; the text if it is no literal."""
-    if self.is_text:
-      return text
-    try:
-      return ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError):
-      pass
-    try:
-      return float(text)  # "inf" is no literal.
-    except ValueError:
-      return {"true": True, "false": False}.get(text.lower(), text)
+    return text if self.is_text else literal(text)
 
 
-def integer(low: int) -> Rule:
-  """An int of at least `low`."""
+def literal(text: str) -> Any:
+  """The value of a literal; the text itself if it is none, or too long."""
+  if len(text) > _CHARACTERS:
+    return text
+  try:
+    return ast.literal_eval(text.strip())
+  # Deep nesting is no literal either; nor is {[]: 1}.
+  except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+    pass
+  try:
+    return float(text)  # "inf" is no literal.
+  except ValueError:
+    return {"true": True, "false": False}.get(text.lower(), text)
+
+
+def integer(low: int, high: int = MOST) -> Rule:
+  """An int from `low` to `high`."""
+  top = ", below 2^31" if high == MOST else f" and at most {high:,}"
   return Rule(
-    f"an integer of at least {low}", lambda v: _is_int(v) and v >= low
+    f"an integer of at least {low}{top}",
+    lambda v: _is_int(v) and low <= v <= high,
   )
 
 
-def number(low: float = -math.inf, high: float = math.inf) -> Rule:
-  """A number from `low` to `high`."""
-  top = "" if high == math.inf else f" and at most {high:g}"
+def number(low: float = -LARGEST, high: float = LARGEST) -> Rule:
+  """A finite number from `low` to `high`."""
+  bottom = "" if low == -LARGEST else f" of at least {low:g}"
+  expected = f"a number{bottom} and at most {high:g}"
   return Rule(
-    f"a number of at least {low:g}{top}",
+    f"a finite number{bottom}" if high == LARGEST else expected,
     lambda v: _is_number(v) and low <= v <= high,
   )
 
@@ -55,14 +70,17 @@ def choice(*options: str) -> Rule:
   return Rule(expected, lambda v: v in options, is_text=True)
 
 
-def sequence(item: Rule, length: int | None = None) -> Rule:
-  """A tuple of items, of a given length if one is given."""
+def sequence(item: Rule, length: int | None = None, least: int = 0) -> Rule:
+  """A tuple of items: of a given length, or of at least `least`."""
   count = "" if length is None else f"{length} "
+  if least:
+    count = f"at least {least} "
   return Rule(
     f"a tuple of {count}values as in (a, b), each {item.expected}",
     lambda v: (
       isinstance(v, tuple)
       and length in (None, len(v))
+      and least <= len(v) <= _LONGEST
       and all(map(item.fits, v))
     ),
   )
@@ -73,14 +91,44 @@ def _is_int(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-  return _is_int(value) or (isinstance(value, float) and value == value)
+  """Whether it is a number of float32's range; what underflows is none."""
+  is_real = _is_int(value) or isinstance(value, float)
+  return is_real and (value == 0 or LEAST <= abs(value) <= LARGEST)
+
+
+def _is_interval(value: Any) -> bool:
+  return (
+    isinstance(value, tuple)
+    and len(value) == 2
+    and _is_number(value[0])
+    and (_is_number(value[1]) or value[1] == math.inf)
+    and 0 <= value[0] < value[1]
+  )
 
 
 text = Rule("a text", lambda v: isinstance(v, str), is_text=True)
 flag = Rule("True or False", lambda v: isinstance(v, bool))
-positive = Rule("a number above 0", lambda v: _is_number(v) and v > 0)
+positive = Rule("a finite number above 0", lambda v: _is_number(v) and v > 0)
+positive_or_inf = Rule(
+  "a number above 0, or inf for no limit",
+  lambda v: positive.fits(v) or (isinstance(v, float) and v == math.inf),
+)
+below_one = Rule(
+  "a number of at least 0 and below 1", lambda v: _is_number(v) and 0 <= v < 1
+)
+interval = Rule(
+  "a tuple (low, high) of numbers of at least 0, low below high", _is_interval
+)
+# A noise level: its square is computed with.
+level = Rule(
+  "a number from 1e-6 to 1e6",
+  lambda v: _is_number(v) and 1e-6 <= v <= 1e6,
+)
+# More steps than are of use; a grid of 1e9 would fill the memory.
+steps = integer(1, 10_000)
+seed = integer(0, 2**32 - 1)
 # Metrics of one image do not exist.
 image_count = Rule(
   "an integer of at least 2, or 0 for none",
-  lambda v: _is_int(v) and v >= 0 and v != 1,
+  lambda v: _is_int(v) and 0 <= v <= MOST and v != 1,
 )

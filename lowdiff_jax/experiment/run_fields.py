@@ -5,20 +5,27 @@ Those that `_run` makes define a run, and are fixed once it has begun.
 
 from typing import Any
 
+from lowdiff_jax.data.decode import MAX_PIXELS, WHITE
 from lowdiff_jax.data.images import CROPS
 from lowdiff_jax.experiment.rules import (
   Rule,
+  below_one,
   choice,
   flag,
   integer,
   number,
   positive,
+  positive_or_inf,
+  seed,
   sequence,
   text,
 )
 from lowdiff_jax.experiment.schema import Field
 from lowdiff_jax.models.dit import POSITIONS, REMAT
 from lowdiff_jax.models.unet import ENTRIES
+
+# Those that were seen are counted in 32 bits.
+_IMAGES = number(1, 4e9)
 
 
 def _run(name: str, default: Any, rule: Rule, doc: str) -> Field:
@@ -30,16 +37,33 @@ MODEL_FIELDS = (
   _run(
     "seed",
     0,
-    integer(0),
+    seed,
     "seed of initialisation, data order and training noise",
   ),
   _run("data.space", "pixels", choice("pixels", "latents"), "model space"),
-  _run("data.source", "tfds:cifar10", text, "tfds:<name> or folder:<path>"),
+  _run(
+    "data.source",
+    "tfds:cifar10",
+    text,
+    "tfds:<name>, folder:<path>, zip:<path> or npz:<path>",
+  ),
   _run(
     "data.crop",
     "none",
     choice(*CROPS),
     "how images that are not square are cropped",
+  ),
+  _run(
+    "data.background",
+    WHITE,
+    sequence(integer(0, 255), 3),
+    "(R, G, B) behind transparent images",
+  ),
+  _run(
+    "data.max_pixels",
+    MAX_PIXELS,
+    integer(1),
+    "larger images are skipped before they are decoded",
   ),
   Field("data.dir", "", text, "folder of TFDS's data sets; '': its default"),
   _run(
@@ -104,10 +128,13 @@ TRAINING_FIELDS = (
     number(0),
     "images over which the rate rises linearly from 0",
   ),
-  _run("optimizer.betas", (0.9, 0.999), sequence(number(0, 1), 2), "of Adam"),
+  _run("optimizer.betas", (0.9, 0.999), sequence(below_one, 2), "of Adam"),
   _run("optimizer.eps", 1e-8, positive, "of Adam"),
   _run(
-    "optimizer.clip_norm", 1.0, positive, "largest global norm of the gradient"
+    "optimizer.clip_norm",
+    1.0,
+    positive_or_inf,
+    "largest global norm of the gradient",
   ),
   _run(
     "ema.half_life_images", 500_000, positive, "half-life of the EMA weights"
@@ -115,10 +142,10 @@ TRAINING_FIELDS = (
   _run(
     "ema.ramp",
     0.05,
-    positive,
+    positive_or_inf,
     "largest half-life as a share of the images seen",
   ),
-  Field("train.images", 200_000_000, positive, "images to train on in total"),
+  Field("train.images", 200_000_000, _IMAGES, "images to train on in total"),
   Field("train.log_images", 51_200, positive, "images between logs"),
   Field(
     "train.evaluate_images", 5_120_000, positive, "images between evaluations"
@@ -135,7 +162,7 @@ UNET_FIELDS = (
   _run(
     "model.channel_mult",
     (2, 2, 2),
-    sequence(integer(1)),
+    sequence(integer(1), least=1),
     "width of each level, in base widths",
   ),
   _run("model.num_blocks", 4, integer(1), "residual blocks per level"),
@@ -204,7 +231,7 @@ LDM_FIELDS = (
   _run(
     "autoencoder.channel_mult",
     (1, 1, 2, 2, 4),
-    sequence(integer(1)),
+    sequence(integer(1), least=1),
     "width of each level, in base widths",
   ),
   _run("autoencoder.num_blocks", 2, integer(1), "residual blocks per level"),

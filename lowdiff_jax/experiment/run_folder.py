@@ -4,6 +4,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from lowdiff_jax import console
 from lowdiff_jax.data.latents.info import LatentInfo
 from lowdiff_jax.experiment import identity
 from lowdiff_jax.experiment.parts import Experiment, build_experiment
@@ -70,7 +71,9 @@ def load(
         ImageSpec(**meta["spec"]),
         latents and LatentInfo.from_json(latents),
       )
-    params = checkpoints.restore_ema(experiment.state_shapes.ema_params, step)
+    with console.taking(f"checking and loading the checkpoint of step {step}"):
+      shapes = experiment.state_shapes.ema_params
+      params = checkpoints.restore_ema(shapes, step)
   finally:
     checkpoints.close()
   seen = meta.get("images_seen", step * experiment.batch_size)

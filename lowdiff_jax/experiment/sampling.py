@@ -17,7 +17,7 @@ def sampling_stages(config: ConfigDict) -> tuple[Stage, ...]:
   return tuple(
     Stage(
       resolution=resolution,
-      sigmas=_sigmas(config, section, section.steps),
+      sigmas=noise_levels(config.model.precondition, section, section.steps),
       sampler=_sampler(config, section),
       start=section.start,
       low_res_sigma=section.low_res_sigma,
@@ -45,14 +45,19 @@ def baseline_stage(
   section = config.baseline
   return Stage(
     resolution=resolutions(config)[-1],
-    sigmas=_sigmas(config, section, steps or section.steps),
+    sigmas=noise_levels(
+      config.model.precondition, section, steps or section.steps
+    ),
     sampler=SAMPLERS[sampler_name or section.sampler](),
     guidance=_guidance(config, stage_sections(config)[-1]),
   )
 
 
-def _sigmas(config: ConfigDict, section: ConfigDict, steps: int) -> np.ndarray:
-  if config.model.precondition == "flow":
+def noise_levels(
+  precondition: str, section: ConfigDict, steps: int
+) -> np.ndarray:
+  """The grid of a stage's section or of the baseline's, [steps + 1]."""
+  if precondition == "flow":
     return noise.flow_sigmas(steps, section.sigma_max, section.shift)
   return noise.karras_sigmas(
     steps, section.sigma_min, section.sigma_max, section.rho

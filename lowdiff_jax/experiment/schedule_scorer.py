@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from lowdiff_jax import console
 from lowdiff_jax.diffusion.cascade import Stage
 from lowdiff_jax.distributed import agree
 from lowdiff_jax.experiment.evaluation import make_evaluator
@@ -58,6 +59,7 @@ class ScheduleScorer:
     self.metric = table.distance_of(values)
     return agree(values[self.metric])
 
+  @console.taking("timing the sampling")
   def images_per_second(self, schedules: Sequence[Schedule]) -> list[float]:
     """Measured side by side, each cascade being one program."""
     experiment = self._model.experiment

@@ -1,6 +1,7 @@
 """Fields of a config: which ones a config has, and how they are looked up."""
 
 import difflib
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -54,6 +55,11 @@ class Group(NamedTuple):
   chooser: str
   value: str
   fields: tuple[Field, ...]
+
+
+def is_stage(name: Any) -> bool:
+  """Whether a section's name is of a stage: "s8", of up to 9999 pixels."""
+  return isinstance(name, str) and bool(re.fullmatch("s[1-9][0-9]{0,3}", name))
 
 
 def stage_names(config: ConfigDict) -> list[str]:
@@ -129,7 +135,7 @@ class Schema:
 
   def _lookup(self, name: str) -> list[tuple[Group, Field]]:
     part, _, last = name.rpartition(".")
-    if part.startswith("stages.s") and part[8:].isdigit():
+    if part.startswith("stages.") and is_stage(part.removeprefix("stages.")):
       return self._of_stages.get(last, [])
     return self._by_name.get(name, [])
 

@@ -6,7 +6,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from lowdiff_jax.data.splits import Data
-from lowdiff_jax.experiment import latent_sets
+from lowdiff_jax.experiment import image_sets, latent_sets
 from lowdiff_jax.experiment.schema import resolutions
 from lowdiff_jax.types import ImageSource, UserError
 
@@ -16,7 +16,7 @@ def open_data(config: ConfigDict) -> Data:
   if config.data.space == "latents":
     train, test, info = latent_sets.open_latents(config)
   else:
-    train, test = latent_sets.open_splits(config, resolutions(config)[-1])
+    train, test = image_sets.open_splits(config, resolutions(config)[-1])
     info = None
   if not config.data.labels:
     train, test = _without_labels(train), _without_labels(test)

@@ -4,7 +4,13 @@ from typing import Any
 
 from lowdiff_jax.diffusion.cascade import STARTS
 from lowdiff_jax.diffusion.sampler import SAMPLERS
-from lowdiff_jax.experiment.rules import choice, integer, number, positive
+from lowdiff_jax.experiment.rules import (
+  choice,
+  integer,
+  level,
+  number,
+  steps,
+)
 from lowdiff_jax.experiment.schema import Field, Group, PerStage
 from lowdiff_jax.models.unified import TARGETS
 
@@ -45,7 +51,7 @@ _TRAINING = (
   Field(
     "min_low_res_sigma",
     0.0,
-    number(0),
+    number(0, 1e6),
     "least std of the condition's noise in training",
     trained=True,
     formerly="stages.min_low_res_sigma",
@@ -53,7 +59,7 @@ _TRAINING = (
   Field(
     "max_low_res_sigma",
     _later(0.0, 0.2),
-    number(0),
+    number(0, 1e6),
     "largest std of the condition's noise in training",
     trained=True,
     formerly="stages.max_low_res_sigma",
@@ -78,14 +84,14 @@ _SAMPLING = (
   Field(
     "steps",
     _by_position(18, 10, 8),
-    integer(1),
+    steps,
     "number of steps",
     formerly="sampling.steps",
   ),
   Field(
     "low_res_sigma",
     _later(0.0, 0.05),
-    number(0),
+    number(0, 1e6),
     "std of the condition's noise in sampling",
     formerly="sampling.low_res_sigma",
   ),
@@ -114,7 +120,7 @@ def _noise(
     Field(
       "p_mean",
       p_mean,
-      number(),
+      number(-20, 20),
       "mean of ln(sigma) in training",
       trained=True,
       formerly="stages.p_mean",
@@ -122,7 +128,7 @@ def _noise(
     Field(
       "p_std",
       p_std,
-      positive,
+      number(1e-6, 10),
       "std of ln(sigma) in training",
       trained=True,
       formerly="stages.p_std",
@@ -137,7 +143,7 @@ def _noise(
     Field(
       "sigma_max",
       sigma_max,
-      positive,
+      level,
       "noise level where sampling starts",
       formerly="sampling.sigma_max",
     ),
@@ -157,7 +163,7 @@ _EDM = (
   Field(
     "sigma_data",
     0.5,
-    positive,
+    level,
     "root of the mean square of what is denoised",
     trained=True,
     formerly="stages.sigma_data",
@@ -165,14 +171,14 @@ _EDM = (
   Field(
     "sigma_min",
     0.002,
-    positive,
+    level,
     "noise level before the last step",
     formerly="sampling.sigma_min",
   ),
   Field(
     "rho",
     7.0,
-    positive,
+    number(0.1, 1000),
     "exponent of the Karras grid",
     formerly="sampling.rho",
   ),
@@ -191,7 +197,7 @@ _FLOW = (
   Field(
     "shift",
     1.0,
-    positive,
+    number(0.001, 1000),
     "shift of the times; LightningDiT's 0.3 is 1 / 0.3 here",
     formerly="sampling.shift",
   ),

@@ -10,12 +10,11 @@ import jax
 import numpy as np
 from clu import parameter_overview
 
-from lowdiff_jax import distributed, files
+from lowdiff_jax import console, distributed, files
 from lowdiff_jax.data import pipeline
 from lowdiff_jax.data.splits import Data
 from lowdiff_jax.distributed import is_main
-from lowdiff_jax.experiment import identity
-from lowdiff_jax.experiment.errors import naming
+from lowdiff_jax.experiment import identity, memory
 from lowdiff_jax.experiment.parts import Experiment
 from lowdiff_jax.experiment.run_folder import load
 from lowdiff_jax.experiment.trained import Trained
@@ -51,32 +50,36 @@ def train(
   """
   config = experiment.config
   with contextlib.ExitStack() as stack:
-    checkpoints = stack.enter_context(
-      contextlib.closing(
-        Checkpoints(workdir / "checkpoints", keep=config.train.keep_checkpoints)
-      )
+    checkpoints = Checkpoints(
+      workdir / "checkpoints", keep=config.train.keep_checkpoints
     )
+    stack.callback(_close, checkpoints)
+    stack.enter_context(memory.or_lower(config, *memory.of_training(config)))
     state = _start(experiment, checkpoints)
     writer: MetricWriter | NullWriter = NullWriter()
     if is_main():
       files.write_json(workdir / "config.json", identity.to_json(config))
       writer = MetricWriter(workdir, int(state.step))
     stack.enter_context(contextlib.closing(writer))
-    with naming("config.optimizer"):
-      loop.train(
-        state,
-        train_step=experiment.step,
-        batches=lambda start: device_batches(experiment, data.train, start),
-        key=jax.random.key(config.seed),
-        schedule=_schedule(experiment, state),
-        run=loop.Run(
-          checkpoints,
-          experiment.meta(),
-          writer,
-          _on_the_way(experiment, data.test, evaluator, workdir, writer),
-        ),
-      )
+    loop.train(
+      state,
+      train_step=experiment.step,
+      batches=lambda start: device_batches(experiment, data.train, start),
+      key=jax.random.key(config.seed),
+      schedule=_schedule(experiment, state),
+      run=loop.Run(
+        checkpoints,
+        experiment.meta(),
+        writer,
+        _on_the_way(experiment, data.test, evaluator, workdir, writer),
+      ),
+    )
   return load(config, workdir, experiment)
+
+
+def _close(checkpoints: Checkpoints) -> None:
+  with console.taking("writing the last checkpoint"):
+    checkpoints.close()
 
 
 def _schedule(experiment: Experiment, state: TrainState) -> loop.Schedule:
@@ -99,14 +102,14 @@ def _schedule(experiment: Experiment, state: TrainState) -> loop.Schedule:
 def _start(experiment: Experiment, checkpoints: Checkpoints) -> TrainState:
   """The newest checkpoint, or a fresh state."""
   if checkpoints.latest_step() is not None:
-    state = checkpoints.restore(experiment.state_shapes)
-    if is_main():
-      print(f"resuming at step {int(state.step)}")
+    with console.taking("checking and loading the newest checkpoint"):
+      state = checkpoints.restore(experiment.state_shapes)
+    console.say(f"resuming at step {int(state.step)}")
     return state
-  state = experiment.init()
-  if is_main():
-    count = parameter_overview.count_parameters(state.params)
-    print(f"a new run of {count:,} parameters")
+  with console.taking("initialising the parameters"):
+    state = jax.block_until_ready(experiment.init())
+  count = parameter_overview.count_parameters(state.params)
+  console.say(f"a new run of {count:,} parameters")
   return state
 
 
@@ -142,7 +145,8 @@ def _on_the_way(
   program = experiment.generator.program(experiment.stages)
 
   def watch(state: TrainState) -> Metrics:
-    values = experiment.validate(state.ema_params, held_out)
+    with memory.or_lower(experiment.config, "evaluation.validation_images"):
+      values = experiment.validate(state.ema_params, held_out)
     if count == 0 or evaluator is None:
       return values
     shown: list[np.ndarray] = []
@@ -157,7 +161,9 @@ def _on_the_way(
         shown.extend(image[: grids.IMAGES - len(shown)])
         yield batch
 
-    score = evaluator.score(images._replace(read=read))
+    fields = (*memory.of_sampling(experiment.config), "evaluation.batch_size")
+    with memory.or_lower(experiment.config, *fields):
+      score = evaluator.score(images._replace(read=read))
     for name, value in score.values.items():
       values[f"score/{name}_of_{count}_images"] = value
     if is_main():

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from lowdiff_jax import console
 from lowdiff_jax.diffusion import noise
 from lowdiff_jax.diffusion.cascade import Cascaded, Stage, cascade
 from lowdiff_jax.distributed import batch_sharding, replicated
@@ -98,7 +99,9 @@ class Generator(NamedTuple):
         trajectory=trajectory,
       )
 
-    return jax.jit(generate, out_shardings=replicated(self.mesh))
+    return console.Compiling(
+      "the sampler", generate, out_shardings=replicated(self.mesh)
+    )
 
   def generate(
     self,

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from lowdiff_jax import console
 from lowdiff_jax.distributed import in_batches, is_main
 from lowdiff_jax.metrics import inception as network
 from lowdiff_jax.metrics.features import Collected, Extract, collect
@@ -58,7 +59,8 @@ def make_evaluator(
         collected.images_per_second(), 2
       ),
     }
-    return Score(measure(collected), measured)
+    with console.taking(f"computing the metrics of {images.count} images"):
+      return Score(measure(collected), measured)
 
   return Evaluator(score, held_out, protocol, shape)
 
@@ -82,7 +84,11 @@ def inception_extract(
 
   params = jax.tree.map(jnp.asarray, inception.params)
   run: Callable[[Any], dict[str, Array]] = in_batches(
-    outputs, lambda: (inception.module, params), batch_size, mesh
+    "the feature network",
+    outputs,
+    lambda: (inception.module, params),
+    batch_size,
+    mesh,
   )
 
   def extract(images: np.ndarray) -> dict[str, np.ndarray]:

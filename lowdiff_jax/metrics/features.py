@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from lowdiff_jax import files
+from lowdiff_jax import console, files
 from lowdiff_jax.distributed import agree, is_main
 from lowdiff_jax.types import ImageSet
 
@@ -91,7 +91,8 @@ def collect(
   size = -(-CHUNK // images.batch_size) * images.batch_size
   starts = range(0, images.count, size)
   if folder is None:
-    kept = list(_extracted(images, extract, starts))
+    with console.taking(f"collecting features of {images.count} images"):
+      kept = list(_extracted(images, extract, starts))
     return Collected(images.count, lambda: iter(kept))
   paths = [folder / f"{start:08d}.npz" for start in starts]
   done = 0
@@ -107,7 +108,7 @@ def collect(
     total=images.count,
     initial=min(done * size, images.count),
     unit="img",
-    disable=done == len(paths) or not is_main(),
+    disable=done == len(paths) or not console.speaks(),
   ) as progress:
     for path, chunk in zip(paths[done:], chunks, strict=True):
       if is_main():

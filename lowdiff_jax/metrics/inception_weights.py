@@ -161,6 +161,9 @@ def inception_params(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
       )
     except KeyError as error:
       raise UserError(f"it lacks {error.args[0]}") from None
+    sizes = {array.shape for array in (weight, bias, mean, variance)}
+    if kernel.ndim != 4 or sizes != {kernel.shape[:1]}:
+      raise UserError(f"the arrays of {name} are not those of a convolution")
     scale = weight / np.sqrt(variance + _EPSILON)
     kernel = kernel.transpose(2, 3, 1, 0) * scale
     params[name] = _layer(kernel, bias - mean * scale)

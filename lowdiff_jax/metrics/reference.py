@@ -6,23 +6,23 @@ Files made here have `features` of some images instead of images, and `meta`
 (JSON): how they were made, and the metrics of held-out images.
 """
 
-import hashlib
 import json
 import shutil
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from lowdiff_jax import files, locks
+from lowdiff_jax import console, files, locks
 from lowdiff_jax.data.stored import open_npz
 from lowdiff_jax.distributed import agree, is_main
 from lowdiff_jax.metrics.features import Collected, Extract, collect
 from lowdiff_jax.metrics.frechet import Gaussian, statistics
 from lowdiff_jax.metrics.inception import OUTPUTS
 from lowdiff_jax.metrics.inception_weights import Inception
+from lowdiff_jax.reading import read_npz, reading
 from lowdiff_jax.types import ImageSet, UserError
 
 # Images whose features are kept, for precision, recall and kernel distance.
@@ -89,8 +89,7 @@ def _make(
 ) -> None:
   """Computes a reference file; see `make_reference`."""
   folder = path.with_suffix(".partial")
-  if is_main():
-    print(f"statistics of {images.count} real images: {path}", flush=True)
+  console.say(f"statistics of {images.count} real images: {path}")
   ours = collect(images, extract, folder / "reference", settings)
   others = collect(held_out, extract, folder / "held_out", settings)
   if not is_main():
@@ -153,37 +152,63 @@ def read_reference(
     UserError: the file is missing, damaged, or of another network.
   """
   size = OUTPUTS[inception.pool]
-  try:
-    with path.open("rb") as file:
-      sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    with np.load(path, allow_pickle=False) as file:
-      arrays = {n: file[n] for n in file.files if n != "arr_0"}
-      has_images = "arr_0" in file.files
-  except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-    raise UserError(f"{path} cannot be read ({error})") from error
-  if not {"mu", "sigma"} <= arrays.keys():
-    raise UserError(f"{path} has no mu and sigma")
-  if arrays["mu"].shape != (size,) or arrays["sigma"].shape != (size, size):
-    raise UserError(
-      f"{path} is of {arrays['mu'].size} features, and the network gives {size}"
-    )
-  meta = json.loads(str(arrays.get("meta", "{}")))
+  with reading(path):
+    sha256 = files.sha256(path)
+    with zipfile.ZipFile(path) as archive:
+      has_images = "arr_0.npy" in archive.namelist()
+  arrays = read_npz(path, without=("arr_0",))
+  meta = _meta(path, arrays)
   if meta.get("network_sha256", inception.sha256) != inception.sha256:
     raise UserError(
       f"{path} was made with other weights than those of the network in use"
     )
+  pool = _gaussian(path, arrays, "mu", "sigma")
+  if pool.mean.size != size:
+    raise UserError(
+      f"{path} is of {pool.mean.size} features, and the network gives {size}"
+    )
   spatial, features = None, arrays.get("features")
   if "mu_s" in arrays:
-    spatial = Gaussian(arrays["mu_s"], arrays["sigma_s"])
+    spatial = _gaussian(path, arrays, "mu_s", "sigma_s")
+  if features is not None:
+    _check_numbers(path, "features", features, (len(features), size))
   if has_images:
     images = open_npz(path, batch_size)
     features = collect(images, extract).column(inception.pool)
   held_out = meta.pop("held_out", {})
   protocol = {"file": str(path), "sha256": sha256, **meta}
-  return Reference(
-    Gaussian(arrays["mu"], arrays["sigma"]),
-    spatial,
-    features,
-    held_out,
-    protocol,
-  )
+  return Reference(pool, spatial, features, held_out, protocol)
+
+
+def _meta(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+  """What a file says of itself."""
+  with reading(path):
+    meta = json.loads(str(arrays.get("meta", "{}")))
+    held_out = meta.get("held_out", {})
+    if not all(isinstance(value, int | float) for value in held_out.values()):
+      raise ValueError("its held_out are no metrics")
+  return meta
+
+
+def _gaussian(
+  path: Path, arrays: Mapping[str, np.ndarray], mean: str, covariance: str
+) -> Gaussian:
+  """The statistics of these names."""
+  if not {mean, covariance} <= arrays.keys():
+    raise UserError(f"{path} has no {mean} and {covariance}")
+  found = Gaussian(arrays[mean], arrays[covariance])
+  size = found.mean.size
+  _check_numbers(path, mean, found.mean, (size,))
+  _check_numbers(path, covariance, found.covariance, (size, size))
+  return found
+
+
+def _check_numbers(
+  path: Path, name: str, array: np.ndarray, shape: tuple[int, ...]
+) -> None:
+  if array.shape != shape or array.dtype.kind not in "fiu":
+    raise UserError(
+      f"{path}: {name} is {array.dtype} {array.shape}, expected numbers {shape}"
+    )
+  if not np.isfinite(array).all():
+    raise UserError(f"{path}: {name} is not finite everywhere")

@@ -103,7 +103,7 @@ def _compile(
 
   monitoring.register_event_listener(listener)
   since = time.perf_counter()
-  program = generate.lower(*args).compile()
+  program = generate.compile(*args)
   seconds = time.perf_counter() - since
   monitoring.unregister_event_listener(listener)
   memory = program.memory_analysis()
@@ -185,7 +185,7 @@ def evaluation_inputs(
 
 
 def time_training(
-  step: Callable[..., tuple[Any, Any]],
+  step: Any,
   state: Any,
   key: Array,
   batch: Batch,

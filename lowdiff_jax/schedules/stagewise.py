@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lowdiff_jax import console
 from lowdiff_jax.diffusion import noise
 from lowdiff_jax.diffusion.cascade import Stage, cascade
 from lowdiff_jax.distributed import batch_sharding, replicated
@@ -131,7 +132,11 @@ class Stagewise:
         return image
 
       everywhere = replicated(self._generator.mesh)
-      self._programs[key] = jax.jit(run, out_shardings=everywhere)
+      self._programs[key] = console.Compiling(
+        f"a stage of {stage.resolution}x{stage.resolution}",
+        run,
+        out_shardings=everywhere,
+      )
     return self._programs[key]
 
   def _seconds_of_evaluation(self, stage: Stage, conditioned: bool) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from tqdm import tqdm
 
-from lowdiff_jax.distributed import is_main
+from lowdiff_jax import console
 from lowdiff_jax.train.checkpoint import Checkpoints
 from lowdiff_jax.train.state import TrainState
 from lowdiff_jax.train.step import TrainStep
@@ -137,8 +137,7 @@ def train(
 
 
 def _leave(step: int, number: int) -> NoReturn:
-  if is_main():
-    print(f"stopped at step {step} and saved; the same command goes on")
+  console.say(f"stopped at step {step} and saved; the same command goes on")
   raise SystemExit(128 + number)
 
 
@@ -148,7 +147,7 @@ def _progress_bar(step: int, num_steps: int, batch_size: int) -> tqdm:
     initial=step * batch_size,
     unit="img",
     unit_scale=True,
-    disable=not is_main(),
+    disable=not console.speaks(),
     desc="train",
     mininterval=1.0,
   )
@@ -167,7 +166,7 @@ def _finite_means(
       kept = "no checkpoint yet" if good is None else f"step {good} is kept"
       raise UserError(
         f"the loss is not finite at step {step} ({kept}): lower "
-        "learning_rate or clip_norm"
+        "config.optimizer.learning_rate or config.optimizer.clip_norm"
       )
   return {
     name: float(np.mean([metrics[name] for metrics in fetched]))

@@ -176,7 +176,7 @@ def test_missing_pictures(manual):
   write_all(manual / "ffhq")
   (manual / "ffhq" / name(3)).unlink()
   (manual / "ffhq" / name(6)).rename(manual / "ffhq" / "six.png")
-  said = r"/ffhq lacks 2 of the 8 pictures, the first is 00003\.png; fetch"
+  said = r"/ffhq lacks 2 of the 8 images, the first is 00003\.png; fetch"
   fails(manual, said)
   pack(manual / "ffhq", manual / "ffhq.zip")
   fails(manual, said.replace("/ffhq", r"/ffhq\.zip"))
@@ -214,4 +214,4 @@ def test_damaged_zip(manual):
   path.write_bytes(data[:inside] + b"?" + data[inside + 1 :])
   fails(manual, r"ffhq\.zip: ffhq/00004/00004\.png cannot be read \(")
   path.write_bytes(data[: len(data) // 2])
-  fails(manual, r"ffhq\.zip is damaged \(.*\); fetch it again")
+  fails(manual, r"ffhq\.zip cannot be read \(.*\); fetch it again")

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from sklearn import datasets
 
-from lowdiff_jax.data import images, source
+from lowdiff_jax.data import held_out, source
 from lowdiff_jax.data.datasets import folder
 from lowdiff_jax.types import NO_LABEL, UserError
 
@@ -24,7 +24,10 @@ def write(path, size=(8, 8), mode="RGB", seed=0, **kwargs):
 
 
 def open_folder(path, **kwargs):
-  return source.open_splits(f"folder:{path}", resolution=8, **kwargs)
+  """Its survey is kept in a hidden folder of it."""
+  return source.open_splits(
+    f"folder:{path}", resolution=8, data_dir=str(path / ".kept"), **kwargs
+  )
 
 
 def test_digits_are_the_real_ones(data_dir):
@@ -69,7 +72,7 @@ def test_folder_without_classes_and_in_grey(tmp_path):
 
 @pytest.mark.parametrize("count", [4, 19, 20, 24, 70_000])
 def test_every_tenth_image_is_held_out(count):
-  train, test = images.hold_out(count, 0.1)
+  train, test = held_out.hold_out(count, 0.1)
   tenths = list(range(9, count, 10))
   assert test == (tenths if count >= 20 else [count - 2, count - 1])
   assert sorted(train + test) == list(range(count))
@@ -77,7 +80,7 @@ def test_every_tenth_image_is_held_out(count):
 
 @pytest.mark.parametrize("part", [0.01, 0.05, 0.25, 0.3, 0.5])
 def test_a_part_is_held_out_evenly(part):
-  train, test = images.hold_out(1000, part)
+  train, test = held_out.hold_out(1000, part)
   assert sorted(train + test) == list(range(1000))
   for start in range(0, 1000, 100):
     there = sum(start <= i < start + 100 for i in test)
@@ -159,9 +162,11 @@ def test_images_beside_classes(tmp_path):
     open_folder(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["digits", "tfds:", "zip:a"])
+@pytest.mark.parametrize("name", ["digits", "tfds:", "zip:", "tar:a"])
 def test_names_of_sources(name):
-  with pytest.raises(UserError, match="expected tfds:<name> or folder:<path>"):
+  with pytest.raises(
+    UserError, match="expected tfds:<name>, folder:<path>, zip"
+  ):
     source.open_splits(name, resolution=8)
 
 

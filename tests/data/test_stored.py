@@ -59,7 +59,7 @@ def test_no_more_than_a_batch_is_in_memory(tmp_path):
   batches = pictures.read(0)
   for _ in range(2):
     assert next(batches).image.shape == (10, 256, 256, 3)
-  with pytest.raises(UserError, match=r"large.npz is damaged"):
+  with pytest.raises(UserError, match=r"large.npz cannot be read"):
     next(batches)
 
 
@@ -76,7 +76,7 @@ def test_what_is_wrong_is_named(tmp_path):
   (tmp_path / "empty").mkdir()
   for path, said in (
     (tmp_path / "gone", "neither a folder nor an .npz"),
-    (tmp_path / "empty", "no picture in"),
+    (tmp_path / "empty", "no image in"),
     (tmp_path / "gone.npz", "gone.npz cannot be read"),
   ):
     with pytest.raises(UserError, match=said):
@@ -119,5 +119,5 @@ def test_a_damaged_array_is_named(tmp_path):
   data = bytearray(path.read_bytes())
   data[len(data) // 2] ^= 1
   path.write_bytes(data)
-  with pytest.raises(UserError, match=r"a.npz is damaged"):
+  with pytest.raises(UserError, match=r"a.npz cannot be read"):
     everything(open_stored(path, 4, SHAPE).images)

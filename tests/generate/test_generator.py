@@ -42,7 +42,7 @@ def test_image_depends_on_seed_and_index_alone(experiment, params):
   other = alone.generator.program(alone.stages)
   one = make(alone, other, there, range(20), batch_size=7)
   some = make(experiment, program, params, [17, 3])
-  assert program._cache_size() == 2  # One for each batch size.
+  assert program._jitted._cache_size() == 2  # One for each batch size.
   for a, b, c in zip(small.stages, large.stages, one.stages, strict=True):
     # Rounding to integers may fall to either side.
     assert np.abs(a.astype(int) - b).max() <= 1

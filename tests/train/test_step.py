@@ -52,7 +52,7 @@ def test_one_program_serves_fresh_stepped_and_restored_states():
     current, _ = experiment.step(current, jax.random.key(0), batch)
     restored = jax.device_put(jax.device_get(current), shardings)
     experiment.step(restored, jax.random.key(0), batch)
-  assert experiment.step._cache_size() == 1
+  assert experiment.step._jitted._cache_size() == 1
 
 
 def test_mesh_must_fit_the_devices():

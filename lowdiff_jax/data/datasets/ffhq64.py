@@ -11,12 +11,9 @@ preparation that was killed goes on where it was, until the set is prepared.
 
 import dataclasses
 import hashlib
-import io
 import re
 import shutil
-import zipfile
-import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -25,7 +22,9 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from lowdiff_jax import files
+from lowdiff_jax import console, files
+from lowdiff_jax.data.file_set import FileSet, open_files
+from lowdiff_jax.reading import reading
 from lowdiff_jax.types import UserError
 
 HOME = "https://github.com/NVlabs/ffhq-dataset"
@@ -34,11 +33,6 @@ PLACES = ("images1024x1024", "ffhq", "thumbnails128x128")
 SIZES = ((1024, 1024), (128, 128))
 # Images that are kept in one file on the way.
 CHUNK = 1000
-# What a damaged image or zip may raise.
-UNREADABLE = (
-  *(OSError, EOFError, SyntaxError, ValueError, RuntimeError),
-  *(zipfile.BadZipFile, zlib.error),
-)
 
 
 class Ffhq64(tfds.core.GeneratorBasedBuilder):
@@ -65,20 +59,20 @@ class Ffhq64(tfds.core.GeneratorBasedBuilder):
   def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
     downloads = Path(dl_manager.download_dir)
     self._kept = downloads / self.name
-    pictures = find_images(downloads / "manual", self.COUNT)
-    return {"train": self._generate_examples(pictures)}
+    faces = find_images(downloads / "manual", self.COUNT)
+    return {"train": self._generate_examples(faces)}
 
   def _generate_examples(
-    self, pictures: "Faces"
+    self, faces: "Faces"
   ) -> Iterator[tuple[int, dict[str, Any]]]:
-    folder = self._kept / pictures.place.name
+    folder = self._kept / faces.files.root.name
     for start in range(0, self.COUNT, CHUNK):
       numbers = range(start, min(start + CHUNK, self.COUNT))
-      images = shrink(pictures, numbers, folder / f"{start:05d}.pixels")
+      images = shrink(faces, numbers, folder / f"{start:05d}.pixels")
       for i, image in zip(numbers, images, strict=True):
         # As PIL image: TFDS would encode an array with TensorFlow.
         yield i, {"id": f"{i:05d}", "image": Image.fromarray(image)}
-      print(f"tfds:ffhq64: {numbers.stop} of {self.COUNT} images", flush=True)
+      console.say(f"tfds:ffhq64: {numbers.stop} of {self.COUNT} images")
 
   def _post_download_and_prepare_hook(self) -> None:
     shutil.rmtree(self._kept, ignore_errors=True)
@@ -89,29 +83,22 @@ class Faces:
   """FFHQ as it was fetched.
 
   Attributes:
-    place: the folder or zip.
-    names: of the files in it, by number.
-    stamps: by number; a stamp changes when the file does.
-    content: name -> the bytes of a file.
+    files: of the folder or zip.
+    names: of the images in it, by number.
   """
 
-  place: Path
+  files: FileSet
   names: list[str]
-  stamps: list[Any]
-  content: Callable[[str], bytes]
 
   def open(self, number: int) -> Image.Image:
-    """A image in RGB; UserError if it cannot be read."""
+    """An image in RGB; UserError if it cannot be read."""
     name = self.names[number]
-    try:
-      with Image.open(io.BytesIO(self.content(name))) as picture:
-        return picture.convert("RGB")
-    except UNREADABLE as error:
-      reason = str(error).split("\n")[0]
-      raise UserError(
-        f"{self.place}: {name} cannot be read ({reason}); fetch it again from "
-        f"{HOME}"
-      ) from error
+    with (
+      reading(Path(self.files.path(name)), f"fetch it again from {HOME}"),
+      self.files.open(name) as file,
+      Image.open(file) as image,
+    ):
+      return image.convert("RGB")
 
 
 def find_images(manual: Path, count: int) -> Faces:
@@ -128,37 +115,17 @@ def find_images(manual: Path, count: int) -> Faces:
     UserError: there are none, not all, two of a number, or no readable zip.
   """
   for name in PLACES:
-    if (place := manual / name).is_dir():
-      stamps, content = _open_folder(place)
-    elif (place := manual / f"{name}.zip").is_file():
-      stamps, content = _open_zip(place)
-    else:
-      continue
-    names = _by_number(place, stamps, count)
-    return Faces(place, names, [stamps[name] for name in names], content)
+    for place in (manual / name, manual / f"{name}.zip"):
+      if place.exists():
+        try:
+          files = open_files(place)
+        except UserError as error:
+          raise UserError(f"{error}; fetch it again from {HOME}") from error
+        return Faces(files, _by_number(place, files.stamps, count))
   raise UserError(
     f"tfds:ffhq64 has to be fetched by hand: get images1024x1024 from {HOME} "
     f"and put the folder, or a zip of it, into {manual}"
   )
-
-
-def _open_folder(place: Path) -> tuple[dict[str, Any], Callable[[str], bytes]]:
-  """({name: stamp}, name -> content)."""
-  paths = place.rglob("*.png")
-  stats = {path.relative_to(place).as_posix(): path.stat() for path in paths}
-  stamps = {name: (s.st_size, s.st_mtime_ns) for name, s in stats.items()}
-  return stamps, lambda name: (place / name).read_bytes()
-
-
-def _open_zip(place: Path) -> tuple[dict[str, Any], Callable[[str], bytes]]:
-  """({name: stamp}, name -> content)."""
-  try:
-    archive = zipfile.ZipFile(place)
-  except UNREADABLE as error:
-    raise UserError(
-      f"{place} is damaged ({error}); fetch it again from {HOME}"
-    ) from error
-  return {info.filename: info.CRC for info in archive.infolist()}, archive.read
 
 
 def _by_number(place: Path, names: Iterable[str], count: int) -> list[str]:
@@ -171,17 +138,17 @@ def _by_number(place: Path, names: Iterable[str], count: int) -> list[str]:
         raise UserError(f"{place} holds {first} and {name}; leave but one")
   if missing := [i for i in range(count) if i not in found]:
     raise UserError(
-      f"{place} lacks {len(missing)} of the {count} pictures, the first is "
+      f"{place} lacks {len(missing)} of the {count} images, the first is "
       f"{missing[0]:05d}.png; fetch them from {HOME}"
     )
   return [found[i] for i in range(count)]
 
 
-def shrink(pictures: Faces, numbers: range, path: Path) -> np.ndarray:
+def shrink(faces: Faces, numbers: range, path: Path) -> np.ndarray:
   """Some images in 64x64, which are kept.
 
   Args:
-    pictures: all of them.
+    faces: all of them.
     numbers: of those to shrink.
     path: where they are kept; read if it is whole and of these very images.
 
@@ -189,10 +156,13 @@ def shrink(pictures: Faces, numbers: range, path: Path) -> np.ndarray:
     [N,64,64,3] uint8.
 
   Raises:
-    UserError: a image cannot be read, or is not of the size of the first.
+    UserError: an image cannot be read, or is not of the size of the first.
   """
-  size = pictures.open(0).size
-  these = [(pictures.names[i], pictures.stamps[i]) for i in numbers]
+  size = faces.open(0).size
+  these = [
+    (n, *faces.files.stamps[n])
+    for n in faces.names[numbers.start : numbers.stop]
+  ]
 
   def seal(content: bytes) -> bytes:
     return hashlib.sha256(repr((size, these)).encode() + content).digest()
@@ -203,13 +173,13 @@ def shrink(pictures: Faces, numbers: range, path: Path) -> np.ndarray:
       return np.frombuffer(kept[32:], np.uint8).reshape(-1, 64, 64, 3)
 
   def one(number: int) -> np.ndarray:
-    picture = pictures.open(number)
-    if picture.size not in SIZES or picture.size != size:
+    image = faces.open(number)
+    if image.size not in SIZES or image.size != size:
       raise UserError(
-        f"{pictures.place}: {pictures.names[number]} is {picture.width}x"
-        f"{picture.height}; expected all to be 1024x1024, or all 128x128"
+        f"{faces.files.path(faces.names[number])} is {image.width}x"
+        f"{image.height}; expected all to be 1024x1024, or all 128x128"
       )
-    return np.asarray(picture.resize((64, 64), Image.Resampling.LANCZOS))
+    return np.asarray(image.resize((64, 64), Image.Resampling.LANCZOS))
 
   with ThreadPoolExecutor() as pool:
     images = np.stack(list(pool.map(one, numbers)))

@@ -1,65 +1,103 @@
-"""A folder of the user's own images; a subfolder for each class, if any."""
+"""A folder of the user's own images, or a zip of one, read in place.
 
-from collections.abc import Iterator, Sequence
+Classes are those of dataset.json, as EDM's and StyleGAN's tools write it, or
+else the subfolders, if any.
+"""
+
+import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from absl import logging
-from PIL import Image
 
-from lowdiff_jax.data.images import Images, fit, hold_out
+from lowdiff_jax.data.decode import (
+  EXTENSIONS,
+  DecodeError,
+  Decoder,
+  pixels,
+)
+from lowdiff_jax.data.file_set import FileSet, one_file, open_files
+from lowdiff_jax.data.held_out import hold_out
+from lowdiff_jax.data.images import Images, check_size, fit
+from lowdiff_jax.data.labels import check_labels, name_untrained
+from lowdiff_jax.data.survey import LABELS, Facts, is_image, read_image, survey
+from lowdiff_jax.reading import reading
 from lowdiff_jax.types import NO_LABEL, ImageSpec, UserError
-
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 
 def open_folder(
-  root: Path, resolution: int, crop: str, part: float
+  root: Path,
+  *,
+  resolution: int,
+  crop: str,
+  part: float,
+  decoder: Decoder,
+  kept: Path | None = None,
 ) -> tuple[Images, Images]:
-  """Train and test images of a folder; unreadable files are named and left."""
-  if not root.is_dir():
-    raise UserError(f"there is no folder {root}")
-  files = _files(root)
-  if not files:
+  """Train and held-out images of a folder or a zip.
+
+  Args:
+    root: the folder or the zip.
+    resolution: side of the images to return.
+    crop: one of `images.CROPS`.
+    part: of the images to hold out, see `held_out.hold_out`.
+    decoder: of the files.
+    kept: where the survey is kept, see `survey.survey`.
+
+  Returns:
+    Both splits; gray if all images are.
+
+  Raises:
+    UserError: too few images, one that does not fit, or wrong labels.
+  """
+  files = open_files(root)
+  if not any(map(is_image, files.stamps)):
     raise UserError(f"no image in {root} ({' '.join(EXTENSIONS)})")
-  folders = [path.relative_to(root).parts[0] for path in files]
-  names = tuple(sorted(set(folders)))
-  if all(path.parent == root for path in files):
-    names = ()
-  elif any(path.parent == root for path in files):
-    raise UserError(
-      f"{root} holds images both in subfolders (classes) "
-      "and beside them; move them into one or the other"
-    )
-  files, channels = _survey(files, resolution, crop)
-  if len(files) < 4:
+  facts = survey(files, decoder, kept)
+  _check_sizes(files, facts, resolution, crop)
+  names = list(facts)
+  classes, labels = _classes(files, names)
+  if len(names) < 4:
     raise UserError(f"fewer than 4 readable images in {root}")
-  spec = ImageSpec(resolution, channels, len(names))
+  channels = max(fact.channels for fact in facts.values())
+  spec = ImageSpec(resolution, channels, len(classes))
 
   def images(picks: Sequence[int]) -> Images:
     def decode(i: int) -> tuple[np.ndarray, int]:
-      path = files[picks[i]]
-      picture = fit(Image.open(path), resolution, crop, str(path))
-      label = NO_LABEL
-      if names:
-        label = names.index(path.relative_to(root).parts[0])
-      return _pixels(picture, channels), label
+      name = names[picks[i]]
+      where = files.path(name)
+      try:
+        image = read_image(files, name, decoder)
+      except DecodeError as error:
+        raise UserError(
+          f"{where} cannot be read any more ({error}): restore or remove it"
+        ) from error
+      image = fit(image, resolution, crop, where)
+      return pixels(image, channels), int(labels[picks[i]])
 
-    return Images(spec, names, len(picks), decode)
+    return Images(spec, classes, len(picks), decode)
 
-  train, test = hold_out(len(files), part)
+  train, test = hold_out(len(names), part, labels if classes else None)
+  if classes:
+    name_untrained(classes, labels[train], str(root))
   return images(train), images(test)
 
 
 def read_small_images(
-  path: Path, sides: Sequence[int], channels: int
+  path: Path,
+  sides: Sequence[int],
+  channels: int,
+  decoder: Decoder = Decoder(),  # noqa: B008  # It is immutable.
 ) -> tuple[list[str], np.ndarray]:
   """Images to be upscaled.
 
   Args:
-    path: a file, or a folder of files.
+    path: a file, a folder of files, or a zip.
     sides: the resolutions that are accepted.
     channels: 1 or 3.
+    decoder: of the files.
 
   Returns:
     Their names without ending, and the images [N,side,side,channels] uint8.
@@ -68,71 +106,98 @@ def read_small_images(
     UserError: nothing readable, or sizes that are not among `sides` or differ.
   """
   path = path.expanduser()
-  if not path.exists():
-    raise UserError(f"there is no {path}")
-  files = _files(path) if path.is_dir() else [path]
-  pictures = list(_pictures(files))
-  if not pictures:
+  if path.is_file() and is_image(path.name):
+    files = one_file(path)
+  else:
+    files = open_files(path)
+  facts = survey(files, decoder)
+  if not facts:
     raise UserError(f"no readable image in {path}")
-  for file, picture in pictures:
-    if picture.size not in [(side, side) for side in sides]:
+  for name, fact in facts.items():
+    if (fact.width, fact.height) not in [(side, side) for side in sides]:
       accepted = ", ".join(f"{side}x{side}" for side in sides) or "no images"
       raise UserError(
-        f"{file} is {picture.width}x{picture.height}: this model upscales "
-        f"{accepted}"
+        f"{files.path(name)} is {fact.width}x{fact.height}: this model "
+        f"upscales {accepted}"
       )
-    _check_same_size(file, picture, *pictures[0])
-  arrays = [_pixels(picture, channels) for _, picture in pictures]
-  return [file.stem for file, _ in pictures], np.stack(arrays)
+  _check_same_size(files, facts)
+  arrays = [pixels(read_image(files, n, decoder), channels) for n in facts]
+  return [Path(name).stem for name in facts], np.stack(arrays)
 
 
-def _files(root: Path) -> list[Path]:
-  return sorted(
-    path for path in root.rglob("*") if path.suffix.lower() in EXTENSIONS
-  )
-
-
-def _pictures(files: Sequence[Path]) -> Iterator[tuple[Path, Image.Image]]:
-  """(file, image) of those that decode; the others are named and left."""
-  for file in files:
-    try:
-      with Image.open(file) as picture:
-        picture.load()
-    except (OSError, SyntaxError, ValueError) as error:
-      reason = str(error).split("\n")[0]
-      logging.warning("skipped the unreadable image %s (%s)", file, reason)
-      continue
-    yield file, picture
-
-
-def _pixels(picture: Image.Image, channels: int) -> np.ndarray:
-  """[H,W,channels] uint8."""
-  picture = picture.convert("L" if channels == 1 else "RGB")
-  return np.asarray(picture).reshape(*picture.size[::-1], channels)
-
-
-def _check_same_size(
-  file: Path, picture: Image.Image, first_file: Path, first: Image.Image
+def _check_sizes(
+  files: FileSet, facts: dict[str, Facts], resolution: int, crop: str
 ) -> None:
-  if picture.size != first.size:
+  for name, fact in facts.items():
+    size = (fact.width, fact.height)
+    check_size(size, resolution, crop, files.path(name))
+  if crop == "none":
+    _check_same_size(files, facts)
+
+
+def _check_same_size(files: FileSet, facts: dict[str, Facts]) -> None:
+  first = next(iter(facts), "")
+  for name, fact in facts.items():
+    one = facts[first]
+    if (fact.width, fact.height) != (one.width, one.height):
+      raise UserError(
+        f"{files.path(name)} is {fact.width}x{fact.height} but "
+        f"{files.path(first)} is {one.width}x{one.height}: make all images "
+        "squares of one size, or crop them with crop='center'"
+      )
+
+
+def _classes(
+  files: FileSet, names: Sequence[str]
+) -> tuple[tuple[str, ...], np.ndarray]:
+  """The names of the classes, and the class of each image."""
+  if LABELS in files.stamps:
+    record = _read_labels(files)
+    if record is not None:
+      return _listed_classes(files.path(LABELS), record, names)
+  folders = [name.split("/")[0] for name in names if "/" in name]
+  if not folders:
+    return (), np.full(len(names), NO_LABEL, np.int32)
+  if len(folders) < len(names):
     raise UserError(
-      f"{file} is {picture.width}x{picture.height} but {first_file} is "
-      f"{first.width}x{first.height}: make all images squares of one size, or "
-      "crop them with crop='center'"
+      f"{files.root} holds images both in subfolders (classes) "
+      "and beside them; move them into one or the other"
     )
+  classes = tuple(sorted(set(folders)))
+  number = {name: label for label, name in enumerate(classes)}
+  images = [n for n in files.stamps if "/" in n and is_image(n)]
+  for name in sorted({n.split("/")[0] for n in images} - set(classes)):
+    logging.warning("class %s of %s has no readable image", name, files.root)
+  return classes, np.array([number[name] for name in folders], np.int32)
 
 
-def _survey(
-  files: Sequence[Path], resolution: int, crop: str
-) -> tuple[list[Path], int]:
-  """The files that decode, and how many channels they need."""
-  readable, channels, first = [], 1, None
-  for file, picture in _pictures(files):
-    fit(picture, resolution, crop, str(file))
-    first = first or (file, picture)
-    if crop == "none":
-      _check_same_size(file, picture, *first)
-    if picture.mode not in ("1", "L", "LA"):
-      channels = 3
-    readable.append(file)
-  return readable, channels
+def _read_labels(files: FileSet) -> Any:
+  """The entry "labels" of dataset.json; None without one, [] if it is null."""
+  where = files.path(LABELS)
+  with reading(Path(where)), files.open(LABELS) as file:
+    record = json.load(file)
+  if not isinstance(record, dict) or "labels" not in record:
+    return None  # Another program's.
+  return [] if record["labels"] is None else record["labels"]
+
+
+def _listed_classes(
+  where: str, record: Any, names: Sequence[str]
+) -> tuple[tuple[str, ...], np.ndarray]:
+  """Classes by dataset.json: [["00000/img00000000.png", 6], ...]."""
+  try:
+    by_name = {str(n).replace("\\", "/"): label for n, label in record}
+  except (TypeError, ValueError) as error:
+    raise UserError(
+      f"{where}: expected labels as in [['00000/img00000000.png', 6], ...]"
+    ) from error
+  if not by_name:
+    return (), np.full(len(names), NO_LABEL, np.int32)
+  lacking = [name for name in names if name not in by_name]
+  if lacking:
+    raise UserError(
+      f"{where} has no label for {lacking[0]} and {len(lacking) - 1} other "
+      "images: add them, or remove the images"
+    )
+  labels = check_labels([by_name[n] for n in names], len(names), where)
+  return tuple(map(str, range(int(labels.max()) + 1))), labels

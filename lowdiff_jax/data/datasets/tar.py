@@ -8,8 +8,6 @@ import dataclasses
 import os
 import tarfile
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,8 @@ from typing import Any
 import numpy as np
 from absl import logging
 
+from lowdiff_jax import console
+from lowdiff_jax.reading import read_npz
 from lowdiff_jax.types import UserError
 
 BLOCK = 512  # Headers take one; contents are padded to whole ones.
@@ -26,15 +26,6 @@ ENTRY = np.dtype(
 )
 # Changes with what an index holds.
 INDEX_VERSION = 1
-# What a missing or damaged index may raise.
-DAMAGED = (
-  OSError,
-  ValueError,
-  LookupError,
-  EOFError,
-  zlib.error,
-  zipfile.BadZipFile,
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +72,7 @@ def open_archive(path: Path, scan: Callable[[Path], np.ndarray]) -> Archive:
   kept = path.with_name(f"{path.name}.index.npz")
   entries = _kept_entries(kept, stamp)
   if entries is None:
-    print(f"looking through {path}", flush=True)
+    console.say(f"looking through {path}")
     entries = scan(path)
     try:
       # Renamed when it is whole: other processes may be reading.
@@ -97,11 +88,14 @@ def open_archive(path: Path, scan: Callable[[Path], np.ndarray]) -> Archive:
 def _kept_entries(kept: Path, stamp: Any) -> Any:
   """The entries of an index; None if it is not of this very tar."""
   try:
-    with np.load(kept) as index:
-      same = np.array_equal(index["stamp"], stamp)
-      return index["entries"] if same else None
-  except DAMAGED:
+    index = read_npz(kept)
+  except UserError:
     return None
+  if not {"stamp", "entries"} <= index.keys():
+    return None
+  same, entries = np.array_equal(index["stamp"], stamp), index["entries"]
+  fits = entries.dtype == ENTRY and entries.ndim == 1
+  return entries if same and fits else None
 
 
 def members(path: Path, start: int, stop: int) -> list[tuple[str, int, int]]:

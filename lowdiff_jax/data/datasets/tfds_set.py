@@ -6,22 +6,24 @@ Sets are prepared as array_record: random access, and no TensorFlow needed.
 import contextlib
 import functools
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
 from PIL import Image
 
-from lowdiff_jax import files, locks
+from lowdiff_jax import console, files, locks
 from lowdiff_jax.data.datasets import imagenet
 from lowdiff_jax.data.datasets.cifar10 import Cifar10
 from lowdiff_jax.data.datasets.digits import Digits
 from lowdiff_jax.data.datasets.ffhq64 import Ffhq64
 from lowdiff_jax.data.datasets.shapes import Shapes
-from lowdiff_jax.data.images import Images, fit, hold_out
+from lowdiff_jax.data.decode import DecodeError, Decoder, pixels
+from lowdiff_jax.data.held_out import hold_out
+from lowdiff_jax.data.images import Images, fit
 from lowdiff_jax.types import NO_LABEL, ImageSpec, UserError
 
 # Our own; all others are TFDS's.
@@ -45,7 +47,12 @@ def _quiet() -> Iterator[None]:
 
 
 def open_tfds(
-  name: str, resolution: int, crop: str, data_dir: str, part: float
+  name: str,
+  resolution: int,
+  crop: str,
+  data_dir: str,
+  part: float,
+  decoder: Decoder,
 ) -> tuple[Images, Images]:
   """Train and held-out images of a set, which is prepared if it is not yet.
 
@@ -57,6 +64,7 @@ def open_tfds(
     crop: one of `images.CROPS`.
     data_dir: where TFDS keeps its sets; "" for its own default.
     part: of the images to hold out of "train" if there is no other split.
+    decoder: of the images; those of ImageNet are taken as ADM takes them.
 
   Returns:
     The splits "train" and "test", or "validation", or a part of "train".
@@ -80,18 +88,24 @@ def open_tfds(
 
   def images(records: Any, picks: Sequence[int]) -> Images:
     def decode(i: int) -> tuple[np.ndarray, int]:
-      record = records[picks[i]]
-      file = Image.open(io.BytesIO(record["image"]))
-      picture = file.convert("L" if channels == 1 else "RGB")
-      where = f"tfds:{name}: image {picks[i]}"
-      picture = fit(picture, resolution, crop, where, enlarge=is_imagenet)
+      record, where = records[picks[i]], f"tfds:{name}: image {picks[i]}"
+      # The published statistics are of images that were not turned upright.
+      read = _as_adm if is_imagenet else decoder.decode
+      image = _decode(record["image"], where, read)
+      image = fit(image, resolution, crop, where, enlarge=is_imagenet)
       label = record["label"] if names else NO_LABEL
-      return np.asarray(picture).reshape(
-        resolution, resolution, channels
-      ), label
+      return pixels(image, channels), label
 
     return Images(spec, names, len(picks), decode)
 
+  train, test = _records(builder, part, is_imagenet)
+  return images(*train), images(*test)
+
+
+def _records(
+  builder: Any, part: float, is_imagenet: bool
+) -> list[tuple[Any, Sequence[int]]]:
+  """The records of both splits, and which of them belong to it."""
   splits = builder.info.splits
   undecoded = {"image": tfds.decode.SkipDecoding()}
   train = builder.as_data_source("train", decoders=undecoded)
@@ -99,9 +113,21 @@ def open_tfds(
   for held_out in ("validation",) if is_imagenet else ("test", "validation"):
     if held_out in splits:
       test = builder.as_data_source(held_out, decoders=undecoded)
-      return images(train, range(len(train))), images(test, range(len(test)))
-  picks, held_out_picks = hold_out(len(train), part)
-  return images(train, picks), images(train, held_out_picks)
+      return [(train, range(len(train))), (test, range(len(test)))]
+  return [(train, picks) for picks in hold_out(len(train), part)]
+
+
+def _as_adm(file: IO[bytes]) -> Image.Image:
+  return Image.open(file).convert("RGB")
+
+
+def _decode(
+  content: bytes, where: str, read: Callable[[IO[bytes]], Image.Image]
+) -> Image.Image:
+  try:
+    return read(io.BytesIO(content))
+  except (DecodeError, OSError) as error:
+    raise UserError(f"{where} cannot be read ({error})") from error
 
 
 def data_folder(data_dir: str) -> Path:
@@ -134,7 +160,8 @@ def _formats(builder: Any) -> list[str]:
 def _download_and_prepare(builder: Any, name: str) -> None:
   tfds.disable_progress_bar()
   try:
-    builder.download_and_prepare(file_format="array_record")
+    with console.hushed():  # TFDS says that it begins and that it is done.
+      builder.download_and_prepare(file_format="array_record")
   except UserError:
     raise
   except Exception as error:  # TFDS lets through whatever went wrong below.

@@ -13,8 +13,7 @@ record 2i of the training split is image i and record 2i + 1 its mirror image.
 """
 
 import dataclasses
-import hashlib
-import json
+import math
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,8 +22,10 @@ from typing import Any
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader
 
+from lowdiff_jax import files
 from lowdiff_jax.data import images
 from lowdiff_jax.data.latents.info import LatentInfo
+from lowdiff_jax.reading import read_json, reading
 from lowdiff_jax.types import Batch, ImageSource, ImageSpec, UserError
 
 MANIFEST, SETTINGS = "latents.json", "settings.json"
@@ -73,8 +74,9 @@ def open_latents(
     # A set that is read as a whole is checked as a whole.
     whole = sum(shard["bytes"] for shard in shards) <= images.MEMORY_LIMIT
     paths = [_checked(folder, shard, whole) for shard in shards]
-    readers = [_reader(path) for path in paths]
-    ends = np.cumsum([shard["count"] for shard in shards])
+    counts = [shard["count"] for shard in shards]
+    readers = list(map(_reader, paths, counts))
+    ends = np.cumsum(counts)
     record = record_type(shapes)
     return images.in_memory(Latents(spec, names, paths, readers, ends, record))
 
@@ -97,13 +99,10 @@ def _checked(folder: Path, shard: dict[str, Any], whole: bool) -> Path:
       f"{path} has {size} bytes instead of {shard['bytes']}; {AGAIN}, which "
       "rewrites it"
     )
-  if whole:
-    with path.open("rb") as file:
-      digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != shard["sha256"]:
-      raise UserError(
-        f"{path} is damaged (its sha256 is another); {AGAIN}, which rewrites it"
-      )
+  if whole and files.sha256(path) != shard["sha256"]:
+    raise UserError(
+      f"{path} is damaged (its sha256 is another); {AGAIN}, which rewrites it"
+    )
   return path
 
 
@@ -116,21 +115,61 @@ def _manifest(folder: Path) -> tuple[dict[str, Any], str]:
     raise UserError(
       f"no latents in {folder}: run --mode=encode with the same config"
     )
-  text = path.read_bytes()
-  try:
-    manifest = json.loads(text)
-    version = manifest["version"]
-    lacking = {"mean", "std", "shapes", "splits", "provenance"} - {*manifest}
-  except (ValueError, LookupError, TypeError) as error:
-    raise UserError(f"{path} is damaged; {AGAIN}") from error
-  if version != VERSION:
+  manifest = read_json(path, AGAIN)
+  version = manifest.get("version") if isinstance(manifest, dict) else None
+  if isinstance(version, int) and version != VERSION:
     raise UserError(
       f"{path} is of version {version}, this program reads {VERSION}: remove "
       f"{folder} and {AGAIN}"
     )
-  if lacking:
-    raise UserError(f"{path} lacks {', '.join(sorted(lacking))}; {AGAIN}")
-  return manifest, hashlib.sha256(text).hexdigest()
+  with reading(path, AGAIN):
+    if not _is_manifest(manifest):
+      raise ValueError("it is damaged")
+  return manifest, files.sha256(path)
+
+
+def _is_manifest(manifest: dict[str, Any]) -> bool:
+  """Whether it has all that a manifest has; may raise a LookupError or so."""
+  shards = [
+    shard
+    for name in ("train", "test")
+    for shard in manifest["splits"][name]["shards"] or [{}]
+  ]
+  channels = manifest["shapes"][-1][-1]
+  names = manifest["class_names"]
+  return (
+    manifest["version"] == VERSION
+    and are_shapes(manifest["shapes"])
+    and all(are_numbers(manifest[key], channels) for key in ("mean", "std"))
+    and isinstance(manifest["provenance"], dict)
+    and all(isinstance(name, str) for name in names)
+    and manifest["num_classes"] == len(names)
+    and all(
+      isinstance(shard["file"], str)
+      and Path(shard["file"]).name == shard["file"]
+      and isinstance(shard["sha256"], str)
+      and all(type(shard[key]) is int for key in ("count", "bytes"))
+      and shard["count"] > 0
+      for shard in shards
+    )
+  )
+
+
+def are_shapes(value: Any) -> bool:
+  """Whether JSON is [[r,r,C], ...], the shapes of an image's latents."""
+  return bool(value) and all(
+    len(shape) == 3
+    and all(type(n) is int and 0 < n < 2**16 for n in shape)
+    and shape[0] == shape[1]
+    for shape in value
+  )
+
+
+def are_numbers(value: Any, count: int) -> bool:
+  """Whether JSON is a list of `count` finite numbers."""
+  return len(value) == count and all(
+    type(number) in (int, float) and math.isfinite(number) for number in value
+  )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,6 +219,8 @@ class Latents:
       records = self.readers[shard].read(positions.tolist())
     except RuntimeError as error:
       raise _damaged(path, str(error).split("\n")[0]) from error
+    if {len(record) for record in records} != {self.record.itemsize}:
+      raise _damaged(path, f"no records of {self.record.itemsize} bytes")
     array = np.frombuffer(b"".join(records), self.record)
     for i, record in enumerate(records):
       if crc(record) != array["crc"][i]:
@@ -187,13 +228,18 @@ class Latents:
     return array
 
 
-def _reader(path: Path) -> ArrayRecordReader:
+def _reader(path: Path, count: int) -> ArrayRecordReader:
+  """The reader of a shard, which must have this many records."""
   try:
-    return ArrayRecordReader(
+    reader = ArrayRecordReader(
       str(path), READER_OPTIONS, file_reader_buffer_size=1 << 15
     )
+    records = reader.num_records()
   except RuntimeError as error:
     raise _damaged(path, str(error).split("\n")[0]) from error
+  if records != count:
+    raise _damaged(path, f"{records} records instead of {count}")
+  return reader
 
 
 def _damaged(path: Path, reason: str) -> UserError:

@@ -4,17 +4,24 @@ A shard gets its name once all of it is written, and then a sidecar with what
 proves it whole and with the sums from which the statistics are made.
 """
 
+import contextlib
 import dataclasses
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
 
-from lowdiff_jax import files
-from lowdiff_jax.data.latents.reader import crc, record_type
+from lowdiff_jax import console, files
+from lowdiff_jax.data.latents.reader import (
+  are_numbers,
+  are_shapes,
+  crc,
+  record_type,
+)
+from lowdiff_jax.reading import read_json, reading
+from lowdiff_jax.types import UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,24 +42,40 @@ class Shard:
     return self.path.with_suffix(".json")
 
   def summary(self) -> dict[str, Any] | None:
-    """file, count, bytes, sha256, shapes, sums; None if there is none."""
+    """file, count, bytes, sha256, shapes, sums; None if there is no whole."""
     try:
-      return json.loads(self.sidecar.read_text())
-    except (OSError, ValueError):
+      value = read_json(self.sidecar)
+      with reading(self.sidecar):
+        return value if self._is_summary(value) else None
+    except UserError:
       return None
+
+  def _is_summary(self, value: dict[str, Any]) -> bool:
+    """Whether it has all that a summary has; may raise a LookupError or so."""
+    channels = value["shapes"][-1][-1]
+    return (
+      value["file"] == self.path.name
+      and value["count"] == len(self.records)
+      and isinstance(value["sha256"], str)
+      and type(value["bytes"]) is int
+      and are_shapes(value["shapes"])
+      and are_numbers(value["sum"], channels)
+      and are_numbers(value["sum_of_squares"], channels)
+    )
 
   def is_whole(self) -> bool:
     """Whether the file is that of the summary; says so if it is damaged."""
     summary = self.summary()
     if summary is None and not self.path.exists():
       return False
-    if summary is not None and self.path.exists():
-      if files.sha256(self.path) == summary["sha256"]:
+    if summary is not None and self.path.is_file():
+      size, digest = self.path.stat().st_size, files.sha256(self.path)
+      if (size, digest) == (summary["bytes"], summary["sha256"]):
         return True
       reason = "is damaged"
     else:
       reason = "was not finished"
-    print(f"{self.path} {reason}: it is written again", flush=True)
+    console.say(f"{self.path} {reason}: it is written again")
     return False
 
   def write(
@@ -79,7 +102,7 @@ class Shard:
   ) -> dict[str, Any]:
     """Writes the file under a name of its own; returns the summary."""
     sums = np.zeros(())
-    with files.writing(self.path):
+    with self._or_error():
       writer = ArrayRecordWriter(str(partial), "group_size:1,uncompressed")
     for latents, labels in encoded:
       shapes = [latent.shape[1:] for latent in latents]
@@ -87,14 +110,14 @@ class Shard:
       fields = records.dtype.names[:-1]
       for field, value in zip(fields, [*latents, labels], strict=True):
         records[field] = value
-      with files.writing(self.path):
+      with self._or_error():
         for record in records:
           record["crc"] = crc(record.tobytes())
           writer.write(record.tobytes())
       top = latents[-1].astype(np.float64)
       parts = (top, np.square(top))
       sums = sums + np.stack([part.sum((0, 1, 2)) for part in parts])
-    with files.writing(self.path):
+    with self._or_error():
       writer.close()
     return {
       "file": self.path.name,
@@ -105,6 +128,13 @@ class Shard:
       "sum": sums[0].tolist(),
       "sum_of_squares": sums[1].tolist(),
     }
+
+  @contextlib.contextmanager
+  def _or_error(self) -> Iterator[None]:
+    try:
+      yield
+    except (RuntimeError, OSError) as error:
+      raise files.cannot_write(self.path, error) from error
 
 
 class Layout(NamedTuple):

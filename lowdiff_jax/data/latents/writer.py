@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lowdiff_jax import files
+from lowdiff_jax import console, files
 from lowdiff_jax.data import pipeline
 from lowdiff_jax.data.latents.reader import MANIFEST, SETTINGS, VERSION
 from lowdiff_jax.data.latents.shards import Layout, Shard, split_shards
@@ -79,7 +79,7 @@ def write_latents(
     todo = [shard for shard in mine if not shard.is_whole()]
     if todo:  # Until they are written, the set is not whole.
       (folder / MANIFEST).unlink(missing_ok=True)
-    print(f"{name}: {len(todo)} of {len(mine)} shards to encode", flush=True)
+    console.say(f"{name}: {len(todo)} of {len(mine)} shards to encode")
     batches = _read_ahead(source, todo, first, copies, batch_size)
     _write_shards(todo, batches, encode, batch_size)
     first += copies * len(source)
@@ -112,6 +112,8 @@ def _claim(folder: Path, settings: dict[str, Any], process_index: int) -> None:
   """Writes the settings of a new folder, or compares those of an old one."""
   path = folder / SETTINGS
   files.make_folder(folder)
+  if (folder / MANIFEST).is_dir():
+    raise UserError(f"{folder / MANIFEST} is no file: remove it")
   if not path.exists():
     if process_index == 0:
       files.write_json(path, settings, indent=1)
@@ -120,7 +122,7 @@ def _claim(folder: Path, settings: dict[str, Any], process_index: int) -> None:
     there = json.loads(path.read_text())
   except OSError as error:
     raise UserError(f"cannot read {path} ({error.strerror})") from error
-  except ValueError:
+  except (ValueError, RecursionError):
     raise UserError(
       f"{path} is damaged: remove {folder}, or choose another folder"
     ) from None
@@ -192,9 +194,7 @@ def _write_shards(
     shard.write(_encoded(encode, itertools.islice(batches, count)))
     done += len(shard.records)
     speed = done / (time.monotonic() - begin)
-    print(
-      f"{shard.path.name}: {done} of {total} records, {speed:.0f}/s", flush=True
-    )
+    console.say(f"{shard.path.name}: {done} of {total} records, {speed:.0f}/s")
 
 
 def _encoded(

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from lowdiff_jax.models.weights.tree import place
+
 # A file may also hold modules of training: the loss, its discriminator,
 # VA-VAE's projection to a foundation model.
 _PARTS = ("encoder", "decoder", "quant_conv", "post_quant_conv")
@@ -22,12 +24,12 @@ def autoencoder_params(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
     The parameter tree.
   """
 
-  def place(modules: list[str]) -> list[str]:
+  def ours(modules: list[str]) -> list[str]:
     if len(modules) < 3:
       return modules
     return [modules[0], "_".join(modules[1:-1]), modules[-1]]
 
-  return _tree(state, place)
+  return _tree(state, ours)
 
 
 def taef2_params(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -42,20 +44,20 @@ def taef2_params(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
     The parameter tree.
   """
 
-  def place(modules: list[str]) -> list[str]:
+  def ours(modules: list[str]) -> list[str]:
     layer = [f"layer_{number}" for number in modules[1:2]]
     inner = ["_".join(modules[2:])] if len(modules) > 2 else []
     return [modules[0], *layer, *inner]
 
-  return _tree(state, place)
+  return _tree(state, ours)
 
 
 def _tree(
-  state: Mapping[str, np.ndarray], place: Callable[[list[str]], list[str]]
+  state: Mapping[str, np.ndarray], ours: Callable[[list[str]], list[str]]
 ) -> dict[str, Any]:
   """The tree of all arrays, convolutions from OIHW to HWIO.
 
-  `place` maps the published module names to those of the tree.
+  `ours` maps the published module names to those of the tree.
   """
   params: dict[str, Any] = {}
   for name, array in state.items():
@@ -64,9 +66,6 @@ def _tree(
       continue
     if leaf == "weight":
       leaf = "scale" if array.ndim == 1 else "kernel"
-    branch = params
-    for module in place(modules):
-      branch = branch.setdefault(module, {})
     array = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
-    branch[leaf] = array.astype(np.float32)
+    place(params, [*ours(modules), leaf], array)
   return params

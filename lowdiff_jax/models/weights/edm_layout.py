@@ -5,6 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from lowdiff_jax.models.weights.tree import our_layout, place
+from lowdiff_jax.types import UserError
+
 # A buffer of the published U-Net, which is a constant here.
 _BUFFER = "resample_filter"
 
@@ -20,23 +23,23 @@ def unet_params(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
   Returns:
     The parameter tree.
+
+  Raises:
+    UserError: a name is not of that network.
   """
   params: dict[str, Any] = {}
   for name, array in state.items():
     *modules, leaf = name.removeprefix("model.").split(".")
     if leaf == _BUFFER:
       continue
+    if not modules or (len(modules) < 2 and not modules[0].startswith("map_")):
+      raise UserError(f"EDM's U-Net has no parameter {name!r}")
     if modules[0].startswith("map_"):
       modules = ["mapping", *modules]
     else:
       modules = [f"{modules[0]}_{modules[1]}", *modules[2:]]
       if modules[-1] in ("norm2", "qkv", "proj"):
         modules.insert(-1, "attention")
-    if leaf == "weight":
-      leaf = "scale" if array.ndim == 1 else "kernel"
-      array = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T
-    branch = params
-    for module in modules:
-      branch = branch.setdefault(module, {})
-    branch[leaf] = array.astype(np.float32)
+    leaf, array = our_layout(leaf, array)
+    place(params, [*modules, leaf], array)
   return params

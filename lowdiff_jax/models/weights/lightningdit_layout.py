@@ -1,12 +1,13 @@
 """Maps published weights of LightningDiT to `dit.LightningDiT`."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from lowdiff_jax.models import position
+from lowdiff_jax.models.weights.tree import our_layout, place
 from lowdiff_jax.types import UserError
 
 # Parts of published names -> our names.
@@ -42,18 +43,18 @@ def dit_params(
   params: dict[str, Any] = {}
   stacks: dict[str, dict[int, np.ndarray]] = {}
   for name, array in state.items():
-    in_block = re.fullmatch(r"blocks\.(\d+)\.(.+)", name)
+    in_block = re.fullmatch(r"blocks\.(\d{1,4})\.(.+)", name)
     if in_block:
       stacks.setdefault(in_block[2], {})[int(in_block[1])] = array
     elif name not in tables:
-      _place(params, *_translate(name, array))
+      place(params, *_translate(name, array))
   depth = 1 + max((max(stack) for stack in stacks.values()), default=-1)
   for name, stack in stacks.items():
     paths, rows = zip(
       *(_translate(name, _row(stack, i, name)) for i in range(depth)),
       strict=True,
     )
-    _place(params, ["blocks", *paths[0]], np.stack(rows))
+    place(params, ["blocks", *paths[0]], np.stack(rows))
   return params
 
 
@@ -73,20 +74,8 @@ def _translate(name: str, array: np.ndarray) -> tuple[list[str], np.ndarray]:
   for theirs, ours in _OURS.items():
     name = name.replace(theirs, ours)
   *modules, leaf = name.split(".")
-  if leaf == "weight":
-    leaf = "scale" if array.ndim == 1 else "kernel"
-    array = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T
-  return [*modules, leaf], array.astype(np.float32)
-
-
-def _place(
-  params: dict[str, Any], path: Sequence[str], array: np.ndarray
-) -> None:
-  """Sets params[path[0]][path[1]]... to the array."""
-  *modules, leaf = path
-  for module in modules:
-    params = params.setdefault(module, {})
-  params[leaf] = array
+  leaf, array = our_layout(leaf, array)
+  return [*modules, leaf], array
 
 
 def _check_tables(state: Mapping[str, np.ndarray], input_size: int) -> set[str]:
@@ -106,7 +95,7 @@ def _check_tables(state: Mapping[str, np.ndarray], input_size: int) -> set[str]:
   }
   for name in tables.keys() & state.keys():
     theirs = state[name]
-    ours = tables[name](theirs.shape[-1])
+    ours = tables[name](theirs.shape[-1] if theirs.ndim else 0)
     # The EMA of a constant drifts by its rounding errors.
     if theirs.shape != ours.shape or not np.allclose(theirs, ours, atol=0.01):
       raise UserError(

@@ -7,6 +7,7 @@ become records of their state, and any other name is an error.
 
 import collections
 import io
+import math
 import pickle
 import struct
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +17,8 @@ from typing import IO, Any
 import jax.numpy as jnp
 import numpy as np
 
+from lowdiff_jax.models.weights.pickle_scan import scan
+from lowdiff_jax.reading import reason
 from lowdiff_jax.types import UserError
 
 # PyTorch's storage classes -> dtypes.
@@ -36,6 +39,8 @@ STORAGES = {
 }
 # Header of torch.save's legacy format.
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
+# Elements of a tensor that may be more than those of its storage.
+_REPEATED = 1 << 20
 
 
 class Record:
@@ -80,13 +85,16 @@ def tensor(
     An array of shape `size`.
 
   Raises:
-    UnpicklingError: the tensor reaches beyond its storage.
+    UnpicklingError: the tensor reaches beyond its storage, or repeats it
+      too often.
   """
   last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
   if 0 in size:
     return np.zeros(size, storage.dtype)
   if min((offset, *stride, *size)) < 0 or last >= storage.size:
     raise pickle.UnpicklingError("a tensor reaches beyond its storage")
+  if math.prod(size) > max(storage.size, _REPEATED):
+    raise pickle.UnpicklingError("a tensor repeats its storage too often")
   strides = [s * storage.itemsize for s in stride]
   view = np.lib.stride_tricks.as_strided(storage[offset:], size, strides)
   return view.copy()
@@ -133,11 +141,16 @@ class Unpickler(pickle.Unpickler):
     """Opens a file.
 
     Args:
-      file: to read from.
+      file: to read from, which can seek.
       known: (module, name) -> what replaces it.
     """
     super().__init__(file)
-    self._known = known
+    self._file, self._known = file, known
+
+  def load(self) -> Any:
+    """The object; an UnpicklingError if it is not safe to load."""
+    scan(self._file)
+    return super().load()
 
   def find_class(self, module: str, name: str) -> Any:
     """The replacement of a name; an UnpicklingError if it is not allowed."""
@@ -168,17 +181,21 @@ def read_pickle(path: Path) -> dict[str, np.ndarray]:
     with path.open("rb") as file:
       content = Unpickler(file, _ALLOWED).load()
     network = content["ema"]
-    return dict(_named(network, ""))
+    return dict(_named(network, "", set()))
   except Exception as error:  # A damaged pickle can fail in any way.
-    reason = str(error).split("\n")[0]
-    raise UserError(f"{path} is not loaded: {reason}") from error
+    raise UserError(f"{path} is not loaded: {reason(error)}") from error
 
 
-def _named(record: Record, prefix: str) -> Iterator[tuple[str, np.ndarray]]:
+def _named(
+  record: Record, prefix: str, seen: set[int]
+) -> Iterator[tuple[str, np.ndarray]]:
   """The names and arrays of a module and its submodules."""
+  if id(record) in seen:  # Or there would be no end to it.
+    raise pickle.UnpicklingError("a module is part of two others")
+  seen.add(id(record))
   for kind in ("_parameters", "_buffers"):
     for name, array in record.state[kind].items():
       if array is not None:
         yield prefix + name, array
   for name, module in record.state["_modules"].items():
-    yield from _named(module, f"{prefix}{name}.")
+    yield from _named(module, f"{prefix}{name}.", seen)

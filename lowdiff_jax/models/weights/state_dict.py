@@ -5,15 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from lowdiff_jax.models.weights.pickled import read_pickle
 from lowdiff_jax.models.weights.torch_file import read_torch
+from lowdiff_jax.reading import read_npz, reading
 from lowdiff_jax.types import UserError
-
-_TORCH = (".pt", ".pth", ".ckpt")
 
 
 def read_state(path: Path) -> dict[str, np.ndarray]:
@@ -38,22 +37,39 @@ def read_state(path: Path) -> dict[str, np.ndarray]:
       for name, part in _halves(path).items()
       for inner, array in read_state(part).items()
     }
-  if path.suffix == ".pkl":
-    return read_pickle(path)
-  if path.suffix in _TORCH:
-    return read_torch(path)
-  try:
-    if path.suffix == ".safetensors":
-      return load_file(path)
-    if path.suffix == ".npz":
-      with np.load(path, allow_pickle=False) as file:
-        marked = [name for name in file.files if name.startswith("params/")]
-        names = marked or file.files
-        return {name.removeprefix("params/"): file[name] for name in names}
-  except (OSError, ValueError, SafetensorError) as error:
-    raise UserError(f"{path} cannot be read: {error}") from error
-  kinds = ", ".join((".safetensors", ".npz", ".pkl", *_TORCH))
-  raise UserError(f"{path}: expected {kinds} or a folder")
+  if path.suffix not in _READ:
+    raise UserError(f"{path}: expected {', '.join(_READ)} or a folder")
+  state = _READ[path.suffix](path)
+  for name, array in state.items():
+    kind = getattr(array, "dtype", type(array))
+    if not isinstance(array, np.ndarray) or not _is_real(array):
+      raise UserError(f"{path}: {name} is {kind}, expected an array of numbers")
+  return state
+
+
+def _is_real(array: np.ndarray) -> bool:
+  return array.dtype.kind in "fiub" or array.dtype == jnp.bfloat16
+
+
+def _safetensors(path: Path) -> dict[str, np.ndarray]:
+  with reading(path):
+    return load_file(path)
+
+
+def _npz(path: Path) -> dict[str, np.ndarray]:
+  arrays = read_npz(path)
+  marked = [name for name in arrays if name.startswith("params/")]
+  return {
+    name.removeprefix("params/"): arrays[name] for name in marked or arrays
+  }
+
+
+_READ = {
+  ".safetensors": _safetensors,
+  ".npz": _npz,
+  ".pkl": read_pickle,
+  **dict.fromkeys((".pt", ".pth", ".ckpt"), read_torch),
+}
 
 
 def file_hash(path: Path) -> str:

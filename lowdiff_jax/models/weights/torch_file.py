@@ -7,6 +7,7 @@
 
 import collections
 import functools
+import io
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lowdiff_jax.models.weights import pickled
+from lowdiff_jax.reading import reason, refuse_bomb
 from lowdiff_jax.types import UserError
 
 # Names under which training scripts save a network, in order of preference.
@@ -74,10 +76,11 @@ def read_torch(path: Path) -> dict[str, np.ndarray]:
       if not zipfile.is_zipfile(file):
         raise ValueError("PyTorch 1.6 or newer did not save it")
       with zipfile.ZipFile(file) as archive:
+        unpacked = sum(member.file_size for member in archive.infolist())
+        refuse_bomb(path, unpacked)
         return _read(archive)
   except Exception as error:  # A damaged file can fail in any way.
-    reason = str(error).split("\n")[0]
-    raise UserError(f"{path} is not loaded: {reason}") from error
+    raise UserError(f"{path} is not loaded: {reason(error)}") from error
 
 
 def _read(archive: zipfile.ZipFile) -> dict[str, np.ndarray]:
@@ -86,8 +89,8 @@ def _read(archive: zipfile.ZipFile) -> dict[str, np.ndarray]:
   if len(pickles) != 1:
     raise ValueError("torch.save did not write it")
   root = pickles[0].removesuffix("data.pkl")
-  with archive.open(pickles[0]) as file:
-    network = _network(_Unpickler(file, _KNOWN).load())
+  file = io.BytesIO(archive.read(pickles[0]))
+  network = _network(_Unpickler(file, _KNOWN).load())
   read = _storages(archive, root)
   state = {
     name.removeprefix("module."): pickled.tensor(read(t.storage), *t[1:])
