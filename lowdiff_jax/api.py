@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from lowdiff_jax import files, locks
 from lowdiff_jax.data.splits import Data
 from lowdiff_jax.diffusion.cascade import Stage
 from lowdiff_jax.experiment import identity, memory, model_folder
@@ -134,7 +135,10 @@ class Model:
     Args:
       folder: gets model.safetensors, config.json and README.md, a model card.
     """
-    model_folder.write(self._trained, Path(folder).expanduser())
+    path = Path(folder).expanduser()
+    files.make_folder(path)
+    with locks.locked(path, "export"):
+      model_folder.write(self._trained, path)
 
   def _generate(
     self,
@@ -240,15 +244,17 @@ def fit(
 
   Raises:
     ValueError: a mistake in the config or the data, another run in the folder,
-      or a loss that is not finite.
+      another process that trains there, a full disk, or a loss that is not
+      finite.
   """
   from lowdiff_jax.experiment import run_folder, sources, training_run
   from lowdiff_jax.experiment.parts import build_experiment
 
   folder = Path(workdir).expanduser().absolute()
-  folder.mkdir(parents=True, exist_ok=True)
-  own = run_folder.read_config(folder)
-  config = identity.for_run(own, config, {}, str(workdir))
-  data = sources.open_data(config) if data is None else data
-  experiment = build_experiment(config, data.train.spec, data.latents)
-  return Model(training_run.train(experiment, data, folder))
+  files.make_folder(folder)
+  with locks.owned(folder, "train"):
+    own = run_folder.read_config(folder)
+    config = identity.for_run(own, config, {}, str(workdir))
+    data = sources.open_data(config) if data is None else data
+    experiment = build_experiment(config, data.train.spec, data.latents)
+    return Model(training_run.train(experiment, data, folder))

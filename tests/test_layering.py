@@ -14,7 +14,7 @@ PROGRAMS = sorted(
 )
 
 _BASE = {"types", "reading", "__init__"}
-_SHARED = _BASE | {"console", "files", "distributed"}
+_SHARED = _BASE | {"console", "files", "distributed", "locks"}
 ALLOWED = {
   "types": set(),
   "reading": {"types"},
@@ -22,6 +22,7 @@ ALLOWED = {
   "console": set(),
   "files": _BASE,
   "distributed": _BASE | {"console"},
+  "locks": _BASE | {"console", "files", "distributed"},
   "diffusion": _BASE,
   "models": _BASE | {"diffusion"},
   "data": _SHARED | {"diffusion"},

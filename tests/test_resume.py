@@ -10,6 +10,7 @@ import chex
 import jax
 import pytest
 
+from launch.drill.disk import SmallDisk
 from lowdiff_jax.train.checkpoint import Checkpoints
 from tests import command_line, tiny
 
@@ -89,6 +90,8 @@ def test_kill_in_training_and_in_a_write(uninterrupted, tmp_path, data_dir):
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert max(steps(tmp_path)) < 16
+    # The lock of a dead process is no obstacle.
+    assert (tmp_path / ".train.lock").exists()
   done = command_line.run(*flags(tmp_path, data_dir))
   assert done.returncode == 0 and "resuming at step" in done.stdout, done.stderr
   chex.assert_trees_all_equal(final_state(tmp_path), uninterrupted)
@@ -113,6 +116,51 @@ def test_a_signal_saves_and_the_same_command_goes_on(
   done = command_line.run(*flags(tmp_path, data_dir))
   assert f"resuming at step {stopped}" in done.stdout, done.stderr
   chex.assert_trees_all_equal(final_state(tmp_path), uninterrupted)
+
+
+def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
+  uninterrupted, tmp_path, data_dir
+):
+  with SmallDisk(tmp_path / "disk", 32) as disk:
+    workdir = disk.folder / "run"
+    process = start(workdir, data_dir)
+    wait_for(process, lambda: max(steps(workdir), default=0) >= 3, "checkpoint")
+    kept = max(steps(workdir))
+    since = time.monotonic()
+    while process.poll() is None:
+      disk.fill(process.pid)  # Old checkpoints that are deleted free some.
+      assert time.monotonic() - since < 60
+      time.sleep(0.01)
+    _, errors = process.communicate()
+    assert process.returncode == 2 and "Traceback" not in errors, errors
+    (line,) = [x for x in errors.splitlines() if x.startswith("error: ")]
+    assert f"error: {workdir}/" in line and "cannot be written (" in line
+    last = max(steps(workdir))
+    assert kept <= last < 16
+    assert not (workdir / ".train.lock").exists()
+    disk.free()
+    done = command_line.run(*flags(workdir, data_dir))
+    assert done.returncode == 0, done.stderr
+    assert f"resuming at step {last}" in done.stdout
+    left = [path.name for path in (workdir / "checkpoints").iterdir()]
+    assert all(name.isdigit() for name in left), left
+    chex.assert_trees_all_equal(final_state(workdir), uninterrupted)
+
+
+def test_one_training_at_a_time_and_samples_beside_it(tmp_path, data_dir):
+  process = start(tmp_path, data_dir, {"train.images": 80_000})
+  wait_for(process, lambda: steps(tmp_path), "checkpoint")
+  second = command_line.run(*flags(tmp_path, data_dir))
+  assert second.returncode == 2 and "Traceback" not in second.stderr
+  expected = f"error: {tmp_path} is being written by process {process.pid} "
+  assert expected in second.stderr
+  beside = command_line.run(*flags(tmp_path, data_dir), "--mode=sample")
+  assert beside.returncode == 0, beside.stderr
+  assert (tmp_path / "samples" / "grid.png").exists()
+  process.terminate()
+  printed, errors = process.communicate(timeout=120)
+  assert process.returncode == 128 + signal.SIGTERM, errors
+  assert "and saved; the same command goes on" in printed
 
 
 def test_two_processes_are_one_to_rounding(uninterrupted, tmp_path, data_dir):

@@ -1,13 +1,18 @@
 """The command line: a file for each mode, with run(config, workdir).
 
+Each owns what it writes, so that two do not write the same files at once.
+
 A mode is imported when it is started, so that each needs only its own packages.
 """
 
+import contextlib
 import importlib
 from collections.abc import Callable
 from pathlib import Path
 
 from ml_collections import ConfigDict
+
+from lowdiff_jax import locks
 
 NAMES = (
   "train",
@@ -22,11 +27,17 @@ NAMES = (
   "export",
   "config",
 )
+# These write nothing to the workdir.
+ELSEWHERE = ("encode", "config")
 
 
 def _starter(name: str) -> Callable[[ConfigDict, Path], None]:
   def start(config: ConfigDict, workdir: Path) -> None:
-    importlib.import_module(f"lowdiff_jax.cli.{name}").run(config, workdir)
+    mode = importlib.import_module(f"lowdiff_jax.cli.{name}")
+    with contextlib.ExitStack() as stack:
+      if name not in ELSEWHERE:
+        stack.enter_context(locks.owned(workdir, name))
+      mode.run(config, workdir)
 
   return start
 

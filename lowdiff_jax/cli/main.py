@@ -1,7 +1,7 @@
 """The command line: python -m lowdiff_jax.main --config=configs/digits.py."""
 
 import os
-import sys
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict
 
 from lowdiff_jax import console
-from lowdiff_jax.cli import MODES, processes
+from lowdiff_jax.cli import MODES, faults, processes
 from lowdiff_jax.cli.devices import check_devices
 from lowdiff_jax.experiment import identity, memory, run_folder
 from lowdiff_jax.experiment.overrides import override, parse_flags, read_page
@@ -55,7 +55,10 @@ def main(argv: list[str]) -> None:
   config = _config(page, workdir)
   if _MODE.value not in _READ_ONLY:
     _make_writable(workdir)
-  with memory.or_lower(config, *memory.of_mode(_MODE.value, config)):
+  with (
+    faults.of_writes(workdir),
+    memory.or_lower(config, *memory.of_mode(_MODE.value, config)),
+  ):
     MODES[_MODE.value](config, workdir)
 
 
@@ -129,12 +132,13 @@ def _parse_flags(argv: Sequence[str]) -> list[str]:
 
 def run() -> None:
   """Runs `main`; a mistake of the user's is one line and exit status 2."""
+  faults.quiet_libraries()
+  # Ctrl-C ends the program whatever its threads wait for, but for training.
+  signal.signal(signal.SIGINT, signal.SIG_DFL)
   try:
     app.run(main, flags_parser=_parse_flags)
   except UserError as error:
-    print(f"error: {error}", file=sys.stderr)
-    processes.failed(unforeseen=False)
-    sys.exit(2)
+    faults.end(error)
   except Exception:
     processes.failed(unforeseen=True)
     raise

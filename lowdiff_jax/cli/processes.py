@@ -66,6 +66,12 @@ def failed(*, unforeseen: bool) -> None:
     _watch.show("")
 
 
+def stop() -> None:
+  """Leaves the other processes, as the program's end does."""
+  if _watch is not None:
+    _watch.stop()
+
+
 class _Watch(threading.Thread):
   """Shows that this process lives, and ends it if another one does not."""
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
-from lowdiff_jax import console
+from lowdiff_jax import console, files
 from lowdiff_jax.distributed import is_main
 from lowdiff_jax.experiment.run_folder import load
 from lowdiff_jax.experiment.trained import Trained
@@ -33,7 +33,7 @@ def write_images(workdir: Path, model: Trained) -> None:
         shown.append(batch)
       count += len(batch.indices)
       if is_main():
-        folder.mkdir(exist_ok=True)
+        files.make_folder(folder)
         for index, image in zip(batch.indices, batch.stages[-1], strict=True):
           grids.write_png(folder / f"{index:06d}.png", image)
   if not is_main():

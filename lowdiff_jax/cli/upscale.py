@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from lowdiff_jax import console
+from lowdiff_jax import console, files
 from lowdiff_jax.data.datasets.folder import read_small_images
 from lowdiff_jax.distributed import is_main
 from lowdiff_jax.experiment.errors import naming
@@ -47,7 +47,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
   if not is_main():
     return
   folder = workdir / "upscaled"
-  folder.mkdir(exist_ok=True)
+  files.make_folder(folder)
   for name, image in zip(names, images.stages[-1], strict=True):
     grids.write_png(folder / f"{name}.png", image)
   rows = [stage[: grids.COLUMNS] for stage in (low_res, *images.stages)]

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 
+from lowdiff_jax import files
 from lowdiff_jax.types import UserError
 
 
@@ -11,5 +12,7 @@ def naming(field: str) -> Iterator[None]:
   """Puts the name of a field before the message of a UserError."""
   try:
     yield
+  except files.DiskError:  # It names the file, and no field is wrong.
+    raise
   except UserError as error:
     raise UserError(f"{field}: {error}") from error

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from lowdiff_jax import console, distributed
+from lowdiff_jax import console, distributed, files, locks
 from lowdiff_jax.data import codec
 from lowdiff_jax.data.datasets.tfds_set import data_folder
 from lowdiff_jax.data.decode import WHITE
@@ -70,6 +70,8 @@ def open_latents(
 def encode(config: ConfigDict) -> Path:
   """Encodes the images of the config; goes on where it was interrupted.
 
+  Of several programs that need them, the first encodes and the others wait.
+
   Args:
     config: the config.
 
@@ -96,19 +98,21 @@ def encode(config: ConfigDict) -> Path:
     resolutions=_resolutions(config),
     mesh=mesh,
   )
-  write_latents(
-    dict(zip(("train", "test"), images, strict=True)),
-    encoder,
-    folder,
-    provenance=_provenance(config, loaded.sha256),
-    layout=Layout(section.flip, section.shard_images),
-    batch_size=distributed.whole_batch(config.autoencoder.batch_size, mesh),
-    processes=Processes(
-      jax.process_index(),
-      jax.process_count(),
-      functools.partial(distributed.barrier, "latents"),
-    ),
-  )
+  files.make_folder(folder)
+  with locks.owned(folder, "encode", wait=True):
+    write_latents(
+      dict(zip(("train", "test"), images, strict=True)),
+      encoder,
+      folder,
+      provenance=_provenance(config, loaded.sha256),
+      layout=Layout(section.flip, section.shard_images),
+      batch_size=distributed.whole_batch(config.autoencoder.batch_size, mesh),
+      processes=Processes(
+        jax.process_index(),
+        jax.process_count(),
+        functools.partial(distributed.barrier, "latents"),
+      ),
+    )
   return folder
 
 

@@ -40,7 +40,7 @@ def write(model: Trained, folder: Path) -> None:
     model: the model.
     folder: is made if it is not there.
   """
-  folder.mkdir(parents=True, exist_ok=True)
+  files.make_folder(folder)
   arrays = {
     name: np.ascontiguousarray(array)
     for name, array in _flat(jax.device_get(model.params)).items()

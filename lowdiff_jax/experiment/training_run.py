@@ -167,7 +167,7 @@ def _on_the_way(
     for name, value in score.values.items():
       values[f"score/{name}_of_{count}_images"] = value
     if is_main():
-      folder.mkdir(exist_ok=True)
+      files.make_folder(folder)
       grid = grids.grid(np.stack(shown), grids.COLUMNS)
       grids.write_png(folder / f"step_{model.step:08d}.png", grid)
       writer.write_image(model.step, "samples", grid)

@@ -1,5 +1,6 @@
 """Writes images to look at: PNGs, grids, strips of stages, denoising GIFs."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,8 +19,9 @@ IMAGES, COLUMNS = 100, 10
 def write_png(path: Path, image: np.ndarray) -> None:
   """Writes [H,W,C] uint8, C = 1 or 3, atomically."""
   image = image.squeeze(-1) if image.shape[-1] == 1 else image
-  with files.replacing(path) as partial:
-    Image.fromarray(image).save(partial, format="PNG")
+  encoded = io.BytesIO()
+  Image.fromarray(image).save(encoded, format="PNG")
+  files.write_bytes(path, encoded.getvalue())
 
 
 def enlarge(images: np.ndarray, side: int) -> np.ndarray:
@@ -76,10 +78,14 @@ def write_gif(
     for stage in trajectories
     for estimate in stage
   ]
+  # PIL does not say why, if it cannot write to a file itself.
+  encoded = io.BytesIO()
   frames[0].save(
-    path,
+    encoded,
+    format="GIF",
     save_all=True,
     append_images=frames[1:],
     duration=[120] * (len(frames) - 1) + [1500],
     loop=0,
   )
+  files.write_bytes(path, encoded.getvalue())

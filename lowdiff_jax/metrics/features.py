@@ -150,8 +150,8 @@ def _claim(folder: Path, settings: Any) -> None:
   if path.is_file() and path.read_text() == text:
     return
   shutil.rmtree(folder, ignore_errors=True)
-  folder.mkdir(parents=True)
-  path.write_text(text)
+  files.make_folder(folder)
+  files.write_text(path, text)
 
 
 def _save(path: Path, chunk: Chunk) -> None:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lowdiff_jax import console, files
+from lowdiff_jax import console, files, locks
 from lowdiff_jax.data.stored import open_npz
 from lowdiff_jax.distributed import agree, is_main
 from lowdiff_jax.metrics.features import Collected, Extract, collect
@@ -66,9 +66,28 @@ def make_reference(
     pool: name of the pooled features.
     settings: all that the statistics depend on, as JSON.
     measure: (reference, features) -> metrics.
+
+  Of several programs that need it, the first makes it and the others wait.
   """
   if agree(path.is_file()):
     return
+  if is_main():
+    files.make_folder(path.parent)
+  with locks.owned(path.parent, path.stem, wait=True):
+    if not agree(path.is_file()):
+      _make(path, images, held_out, extract, pool, settings, measure)
+
+
+def _make(
+  path: Path,
+  images: ImageSet,
+  held_out: ImageSet,
+  extract: Extract,
+  pool: str,
+  settings: dict[str, Any],
+  measure: Callable[[Reference, Collected], dict[str, float]],
+) -> None:
+  """Computes a reference file; see `make_reference`."""
   folder = path.with_suffix(".partial")
   console.say(f"statistics of {images.count} real images: {path}")
   ours = collect(images, extract, folder / "reference", settings)

@@ -20,6 +20,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from matplotlib.transforms import Bbox
 
+from lowdiff_jax import files
 from lowdiff_jax.types import UserError
 
 _COLOURS = colormaps["tab10"](range(10))
@@ -117,7 +118,8 @@ def draw(
     frameon=False,
   )
   _write_labels(axes, canvas, points, named if len(points) > _NAMES else points)
-  figure.savefig(path, format="png")
+  with files.replacing(path) as partial:
+    figure.savefig(partial, format="png")
 
 
 def _draw_curve(

@@ -73,21 +73,21 @@ class Checkpoints:
     step = int(state.step)
     if step == self.latest_step():
       return
-    self._manager.wait_until_finished()
-    self._write_manifests()
+    self._wait()
     meta = {
       **meta,
       "shapes": _shapes(state.params),
       "images_seen": int(state.images_seen),
     }
-    self._manager.save(
-      step,
-      args=ocp.args.Composite(
-        state=ocp.args.StandardSave(state._replace(ema_params=None)),
-        ema=ocp.args.StandardSave(state.ema_params),
-        meta=ocp.args.JsonSave(meta),
-      ),
-    )
+    with files.writing(self._directory):
+      self._manager.save(
+        step,
+        args=ocp.args.Composite(
+          state=ocp.args.StandardSave(state._replace(ema_params=None)),
+          ema=ocp.args.StandardSave(state.ema_params),
+          meta=ocp.args.JsonSave(meta),
+        ),
+      )
 
   def meta(self, step: int | None = None) -> dict[str, Any]:
     """What `save` was given, of the newest checkpoint or that of `step`."""
@@ -131,9 +131,17 @@ class Checkpoints:
 
   def close(self) -> None:
     """Waits until everything is on disk."""
-    self._manager.wait_until_finished()
+    try:
+      self._wait()
+    finally:
+      with files.writing(self._directory):
+        self._manager.close()
+
+  def _wait(self) -> None:
+    """Waits for the write that is under way, and adds its sums."""
+    with files.writing(self._directory):
+      self._manager.wait_until_finished()
     self._write_manifests()
-    self._manager.close()
 
   def _checked(self, step: int | None, params: Any) -> int:
     """The step to restore, once its bytes and shapes are known to be right."""

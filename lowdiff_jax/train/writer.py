@@ -1,10 +1,13 @@
 """Metrics as JSON lines and as TensorBoard events."""
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
-from tensorboardX import SummaryWriter
+from tensorboardX import summary
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from lowdiff_jax import files
 from lowdiff_jax.types import Metrics
@@ -15,10 +18,13 @@ class MetricWriter:
 
   What an earlier run logged after `start_step`, before it was killed, is
   dropped: those steps are taken again.
+
+  All is written when it is given, in the caller's thread: tensorboardX's own
+  thread ends without a word if the disk is full, and its queue then blocks.
   """
 
   def __init__(self, workdir: Path, start_step: int = 0):
-    path = workdir / "metrics.jsonl"
+    self._path = path = workdir / "metrics.jsonl"
     kept = []
     if path.exists():
       for line in path.read_text().splitlines():
@@ -29,27 +35,38 @@ class MetricWriter:
         if record["step"] <= start_step:
           kept.append(line + "\n")
     files.write_text(path, "".join(kept))
-    self._lines = path.open("a")
-    self._board = SummaryWriter(
-      str(workdir / "tensorboard"), purge_step=start_step + 1
-    )
+    self._folder = workdir / "tensorboard"
+    files.make_folder(self._folder)
+    first = start_step + 1
+    with files.writing(self._folder):
+      self._board = EventsWriter(str(self._folder / "events"))
+      self._board.write_event(Event(step=first, file_version="brain.Event:2"))
+      start = SessionLog(status=SessionLog.START)
+      self._board.write_event(Event(step=first, session_log=start))
 
   def write_scalars(self, step: int, scalars: Metrics) -> None:
     """One line of JSON, and a TensorBoard scalar each."""
     values = {name: float(value) for name, value in scalars.items()}
-    self._lines.write(json.dumps({"step": step, **values}) + "\n")
-    self._lines.flush()
-    for name, value in values.items():
-      self._board.add_scalar(name, value, step)
+    with files.writing(self._path), self._path.open("a") as lines:
+      lines.write(json.dumps({"step": step, **values}) + "\n")
+    found = [summary.scalar(name, value) for name, value in values.items()]
+    self._write_events(step, *found)
 
   def write_image(self, step: int, name: str, image: np.ndarray) -> None:
     """A image [H,W,3] uint8 for TensorBoard."""
-    self._board.add_image(name, image, step, dataformats="HWC")
+    self._write_events(step, summary.image(name, image, dataformats="HWC"))
 
   def close(self) -> None:
-    """Flushes both."""
-    self._lines.close()
-    self._board.close()
+    """Closes the file of events."""
+    with files.writing(self._folder):
+      self._board.close()
+
+  def _write_events(self, step: int, *found: summary.Summary) -> None:
+    with files.writing(self._folder):
+      for one in found:
+        event = Event(step=step, summary=one, wall_time=time.time())
+        self._board.write_event(event)
+      self._board.flush()
 
 
 class NullWriter:

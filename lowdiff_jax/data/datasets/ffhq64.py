@@ -11,10 +11,8 @@ preparation that was killed goes on where it was, until the set is prepared.
 
 import dataclasses
 import hashlib
-import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,7 +22,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from lowdiff_jax import console
+from lowdiff_jax import console, files
 from lowdiff_jax.data.file_set import FileSet, open_files
 from lowdiff_jax.reading import reading
 from lowdiff_jax.types import UserError
@@ -185,9 +183,6 @@ def shrink(faces: Faces, numbers: range, path: Path) -> np.ndarray:
 
   with ThreadPoolExecutor() as pool:
     images = np.stack(list(pool.map(one, numbers)))
-  path.parent.mkdir(parents=True, exist_ok=True)
-  # Renamed when it is whole, so that a kill leaves nothing half written there.
-  with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-    file.write(seal(images.tobytes()) + images.tobytes())
-  os.replace(file.name, path)
+  files.make_folder(path.parent)
+  files.write_bytes(path, seal(images.tobytes()) + images.tobytes())
   return images

@@ -15,7 +15,7 @@ import tensorflow_datasets as tfds
 from absl import logging
 from PIL import Image
 
-from lowdiff_jax import console
+from lowdiff_jax import console, files, locks
 from lowdiff_jax.data.datasets import imagenet
 from lowdiff_jax.data.datasets.cifar10 import Cifar10
 from lowdiff_jax.data.datasets.digits import Digits
@@ -157,24 +157,32 @@ def _formats(builder: Any) -> list[str]:
   return sorted(f.value for f in builder.info.available_file_formats())
 
 
+def _download_and_prepare(builder: Any, name: str) -> None:
+  tfds.disable_progress_bar()
+  try:
+    with console.hushed():  # TFDS says that it begins and that it is done.
+      builder.download_and_prepare(file_format="array_record")
+  except UserError:
+    raise
+  except Exception as error:  # TFDS lets through whatever went wrong below.
+    if files.disk_fault(error) is not None:
+      raise files.cannot_write(builder.data_dir, error) from error
+    reason = str(error).strip().split("\n")[0]
+    raise UserError(
+      f"'tfds:{name}': could not be prepared in "
+      f"{builder.data_dir} ({type(error).__name__}: {reason}); prepare it "
+      "where there is a network, and name that folder as data.dir"
+    ) from error
+
+
 def _prepare(builder: Any, name: str) -> None:
   """Prepares a set, if it is not; UserError if it is of no use."""
   if not _formats(builder):
-    tfds.disable_progress_bar()
-    try:
-      with console.hushed():  # TFDS says that it begins and that it is done.
-        builder.download_and_prepare(file_format="array_record")
-    except UserError:
-      raise
-    except Exception as error:  # TFDS lets through whatever went wrong below.
-      # Another process of this run may have been faster.
-      if not _formats(builder):
-        reason = str(error).strip().split("\n")[0]
-        raise UserError(
-          f"'tfds:{name}': could not be prepared in "
-          f"{builder.data_dir} ({type(error).__name__}: {reason}); prepare it "
-          "where there is a network, and name that folder as data.dir"
-        ) from error
+    folder = Path(builder.data_dir).parents[1]
+    files.make_folder(folder)
+    with locks.locked(folder, builder.name, wait=True):
+      if not _formats(builder):  # Another process may have been faster.
+        _download_and_prepare(builder, name)
   formats = _formats(builder)
   if "array_record" not in formats:
     raise UserError(

@@ -6,7 +6,6 @@ proves it whole and with the sums from which the statistics are made.
 
 import contextlib
 import dataclasses
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -91,10 +90,19 @@ class Shard:
     Raises:
       UserError: it cannot be written.
     """
-    partial = self.path.with_name(f"{self.path.name}.partial")
+    with files.replacing(self.path) as partial:
+      self.sidecar.unlink(missing_ok=True)
+      summary = self._write_records(partial, encoded)
+    files.write_json(self.sidecar, summary, indent=1)
+
+  def _write_records(
+    self,
+    partial: Path,
+    encoded: Iterable[tuple[list[np.ndarray], np.ndarray]],
+  ) -> dict[str, Any]:
+    """Writes the file under a name of its own; returns the summary."""
     sums = np.zeros(())
     with self._or_error():
-      self.sidecar.unlink(missing_ok=True)
       writer = ArrayRecordWriter(str(partial), "group_size:1,uncompressed")
     for latents, labels in encoded:
       shapes = [latent.shape[1:] for latent in latents]
@@ -111,7 +119,7 @@ class Shard:
       sums = sums + np.stack([part.sum((0, 1, 2)) for part in parts])
     with self._or_error():
       writer.close()
-    summary = {
+    return {
       "file": self.path.name,
       "count": len(self.records),
       "bytes": partial.stat().st_size,
@@ -120,20 +128,13 @@ class Shard:
       "sum": sums[0].tolist(),
       "sum_of_squares": sums[1].tolist(),
     }
-    with self._or_error():
-      os.replace(partial, self.path)
-      files.write_json(self.sidecar, summary, indent=1)
 
   @contextlib.contextmanager
   def _or_error(self) -> Iterator[None]:
     try:
       yield
     except (RuntimeError, OSError) as error:
-      reason = str(error).split(";")[0]
-      raise UserError(
-        f"{self.path} cannot be written ({reason}); free space, or choose "
-        "another folder"
-      ) from error
+      raise files.cannot_write(self.path, error) from error
 
 
 class Layout(NamedTuple):

@@ -111,17 +111,17 @@ def _settings(
 def _claim(folder: Path, settings: dict[str, Any], process_index: int) -> None:
   """Writes the settings of a new folder, or compares those of an old one."""
   path = folder / SETTINGS
+  files.make_folder(folder)
   if (folder / MANIFEST).is_dir():
     raise UserError(f"{folder / MANIFEST} is no file: remove it")
+  if not path.exists():
+    if process_index == 0:
+      files.write_json(path, settings, indent=1)
+    return
   try:
-    folder.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-      if process_index == 0:
-        files.write_json(path, settings, indent=1)
-      return
     there = json.loads(path.read_text())
   except OSError as error:
-    raise UserError(f"cannot write to {folder} ({error.strerror})") from error
+    raise UserError(f"cannot read {path} ({error.strerror})") from error
   except (ValueError, RecursionError):
     raise UserError(
       f"{path} is damaged: remove {folder}, or choose another folder"

@@ -1,0 +1,98 @@
+"""How the program ends: one line for a mistake or a fault of a disk."""
+
+import contextlib
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+from lowdiff_jax import files
+from lowdiff_jax.cli import processes
+from lowdiff_jax.types import UserError
+
+# Of the mistakes and faults that are told in a line.
+STATUS = 2
+# What JAX warns of for each program that it cannot read or keep.
+_CACHE = "persistent compilation cache entry"
+_CACHE_FOLDER = "~/.cache/lowdiff_jax"
+# What TensorStore's threads print of the writes that were given up.
+_GIVEN_UP = "Event loop is closed"
+
+
+def quiet_libraries() -> None:
+  """Drops what Orbax and TensorStore print of a disk's fault.
+
+  Each of their threads prints a traceback, hundreds in all, of the failure that
+  the program reports in one line. JAX's cache of compiled programs warns once.
+  """
+  for name in ("absl", "asyncio"):
+    logging.getLogger(name).addFilter(_is_news)
+  warnings.showwarning = _once(warnings.showwarning)
+  sys.unraisablehook = _hook(sys.unraisablehook)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+  error = record.exc_info[1] if record.exc_info else None
+  if error is None:
+    error = Exception(record.getMessage())
+  return files.disk_fault(error) is None
+
+
+def _once(before: Callable[..., None]) -> Callable[..., None]:
+  warned: list[Any] = []
+
+  def show(message: Warning | str, *args: Any, **kwargs: Any) -> None:
+    if _CACHE not in str(message):
+      before(message, *args, **kwargs)
+    elif not warned:
+      warned.append(message)
+      folder = os.environ.get(
+        "JAX_COMPILATION_CACHE_DIR", "~/.cache/lowdiff_jax"
+      )
+      print(
+        f"warning: {message}: the run goes on; free space, or delete {folder}",
+        file=sys.stderr,
+      )
+
+  return show
+
+
+def _hook(before: Callable[[Any], object]) -> Callable[[Any], object]:
+  def hook(unraisable: Any) -> None:
+    if str(unraisable.exc_value) != _GIVEN_UP:
+      before(unraisable)
+
+  return hook
+
+
+@contextlib.contextmanager
+def of_writes(workdir: Path) -> Iterator[None]:
+  """Names the workdir for a write whose library does not say where it was."""
+  try:
+    yield
+  except UserError:
+    raise
+  except Exception as error:
+    if files.disk_fault(error) is None:
+      raise
+    path = getattr(error, "filename", None) or workdir
+    raise files.cannot_write(path, error) from error
+
+
+def end(error: UserError) -> NoReturn:
+  """Prints the line and exits with status 2.
+
+  After a disk's fault at once: threads that still try to write are not waited
+  for.
+  """
+  with contextlib.suppress(OSError):  # Of a log on the same disk.
+    print(f"error: {error}", file=sys.stderr, flush=True)
+    sys.stdout.flush()
+  processes.failed(unforeseen=False)
+  if isinstance(error, files.DiskError):
+    processes.stop()
+    os._exit(STATUS)
+  sys.exit(STATUS)
