@@ -133,7 +133,11 @@ class _Folder(Reader):
     root, use = candidate
     if use == "train":
       train, test = open_splits(
-        f"folder:{root}", resolution=8, crop="center", hold_out=0.0
+        f"folder:{root}",
+        resolution=8,
+        crop="center",
+        hold_out=0.0,
+        data_dir=str(root.parent / "kept"),
       )
       test.read(range(len(test)))
       images = train.read(range(len(train))).image
