@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from lowdiff_jax.types import UserError
@@ -33,8 +34,8 @@ def reading(path: Path, way_out: str = "") -> Iterator[None]:
   """
   try:
     yield
-  except UserError:
-    raise
+  except (UserError, jax.errors.JaxRuntimeError):
+    raise  # A device without memory is not the file's fault.
   except Exception as error:
     end = f"; {way_out}" if way_out else ""
     raise UserError(f"{path} cannot be read ({reason(error)}){end}") from error

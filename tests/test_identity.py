@@ -198,5 +198,5 @@ def test_what_cannot_be_translated_is_named(name, value, said):
 
 def test_a_damaged_config_file_is_named(run_01, tmp_path):
   (tmp_path / "config.json").write_text("{")
-  with pytest.raises(UserError, match=r"config.json is damaged"):
+  with pytest.raises(UserError, match=r"config.json cannot be read"):
     identity.read_file(tmp_path / "config.json")

@@ -104,6 +104,16 @@ def test_libraries_stay_at_home(path):
     assert places & homes, f"{path} imports {name}"
 
 
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_only_programs_print(path):
+  """All else says what it does through `console`, which can be quiet."""
+  tree = ast.parse(path.read_text())
+  tree.body = [node for node in tree.body if not is_program(node)]
+  calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+  prints = [node for node in calls if ast.unparse(node.func) == "print"]
+  assert not prints or layer(path) in ("cli", "parity")
+
+
 @pytest.mark.parametrize("path", [*FILES, *PROGRAMS], ids=str)
 def test_every_file_is_short_and_named_for_what_it_does(path):
   assert path.stem not in ("utils", "helpers", "misc")

@@ -29,7 +29,7 @@ def lack(allocate, *fields, config=None):
 )
 def test_memory_that_is_not_there(allocate, needed):
   line = lack(allocate, "sampling.batch_size")
-  assert f"out of memory ({needed} needed; " in line and "iB free)" in line
+  assert f"out of memory ({needed} needed, " in line and "iB available)" in line
   assert line.endswith(": lower config.sampling.batch_size = 10")
 
 
@@ -44,7 +44,7 @@ def test_memory_that_is_not_there(allocate, needed):
     (
       "RESOURCE_EXHAUSTED: Error allocating device buffer: Attempting to "
       "allocate 7.63G. That was not possible. There are 6.41G free.",
-      "7.6 GiB needed; 6.4 GiB free",
+      "7.6 GiB needed, 6.4 GiB available",
     ),
     (
       "INTERNAL: Error dispatching computation: Out of memory allocating "
@@ -54,7 +54,7 @@ def test_memory_that_is_not_there(allocate, needed):
     (
       "RESOURCE_EXHAUSTED: XLA:TPU compile permanent error. Ran out of memory "
       "in memory space hbm. Used 37.45G of 15.48G hbm.",
-      "37.5 GiB needed; 15.5 GiB free",
+      "37.5 GiB needed, 15.5 GiB available",
     ),
   ],
 )

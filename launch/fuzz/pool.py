@@ -12,10 +12,10 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from launch.fuzz.reader import FAILED, Result
-from launch.fuzz.worker import Readers, serve
+from launch.fuzz.worker import LIMIT_MIB, Readers, serve
 
 _CONTEXT = multiprocessing.get_context("spawn")
-# Seconds to import everything, and to make the seeds of a reader.
+# Seconds to import everything, or to make an input and a reader's seeds.
 _START = 120.0
 
 
@@ -46,16 +46,23 @@ class _Worker:
 class Pool:
   """Reads inputs in several processes."""
 
-  def __init__(self, readers: Readers, seed: int, limit: float) -> None:
+  def __init__(
+    self,
+    readers: Readers,
+    seed: int,
+    limit: float = 20.0,
+    mebibytes: float = LIMIT_MIB,
+  ) -> None:
     """Prepares to read.
 
     Args:
       readers: a function of a module, which each process calls.
       seed: of the inputs.
       limit: seconds for one input.
+      mebibytes: of memory for one input.
     """
     self._readers, self._seed, self._limit = readers, seed, limit
-    self._seen: set[tuple[int, str]] = set()
+    self._mebibytes = mebibytes
 
   def run(
     self, tasks: Iterator[tuple[str, int]], workers: int, keep: Path | None
@@ -100,7 +107,8 @@ class Pool:
     folder.mkdir()
     ours, theirs = _CONTEXT.Pipe()
     process = _CONTEXT.Process(
-      target=serve, args=(theirs, self._readers, self._seed, folder)
+      target=serve,
+      args=(theirs, self._readers, self._seed, folder, self._mebibytes),
     )
     process.start()
     theirs.close()
@@ -109,11 +117,7 @@ class Pool:
   def _give(self, worker: _Worker, task: tuple[str, int] | None) -> bool:
     if task is None:
       return False
-    key = (worker.process.pid or 0, task[0])
-    extra = 0.0 if key in self._seen else _START
-    self._seen.add(key)
-    worker.task = task
-    worker.deadline = time.monotonic() + self._limit + extra
+    worker.task, worker.deadline = task, time.monotonic() + _START
     worker.connection.send(task)
     return True
 
@@ -122,6 +126,9 @@ class Pool:
     try:
       if worker.connection.poll():
         result = worker.connection.recv()
+        if result is None and worker.task is not None:
+          worker.deadline = time.monotonic() + self._limit
+          return None
         worker.task, worker.deadline = None, 0
         return self._timely(result)
     except (EOFError, OSError):

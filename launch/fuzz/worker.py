@@ -46,28 +46,52 @@ class _Warnings(logging.Handler):
 class Inputs:
   """Makes and reads inputs in a folder."""
 
-  def __init__(self, readers: Readers, seed: int, folder: Path) -> None:
-    """Imports the readers; their seeds are made when they are first used."""
-    self._classes, self._seed = readers(), seed
+  def __init__(
+    self, readers: Readers, seed: int, folder: Path, limit: float = LIMIT_MIB
+  ) -> None:
+    """Imports the readers; their seeds are made when they are first used.
+
+    Args:
+      readers: a function that imports and returns them.
+      seed: of the inputs.
+      folder: to work in.
+      limit: MiB that reading one input may take.
+    """
+    # Not before it is known where JAX runs, nor while an input is timed.
+    from lowdiff_jax.types import UserError
+
+    self._refusal = UserError
+    self._classes, self._seed, self._limit = readers(), seed, limit
     self._folder = folder
     self._ready: dict[str, Reader] = {}
     self._warnings = _Warnings()
     logging.getLogger("absl").addHandler(self._warnings)
 
-  def result(self, name: str, number: int) -> Result:
-    """What comes of one input; its files are left in `folder`/input."""
+  def result(
+    self, name: str, number: int, made: Callable[[], None] = lambda: None
+  ) -> Result:
+    """What comes of one input; its files are left in `folder`/input.
+
+    Args:
+      name: of the reader.
+      number: of the input.
+      made: is called when it is made and is going to be read.
+    """
     reader = self._reader(name)
     place = self._folder / "input"
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir()
-    candidate = reader.make(random_of(self._seed, name, number), place)
+    with warnings.catch_warnings():
+      warnings.simplefilter("ignore")
+      candidate = reader.make(random_of(self._seed, name, number), place)
+    made()
     self._warnings.count = 0
     before = _reset_peak()
     since = time.monotonic()
     outcome, detail = self._outcome(reader, candidate)
     seconds = time.monotonic() - since
     used = (_status("VmHWM") - before) / 1024
-    if used > LIMIT_MIB and outcome != FAILED:
+    if used > self._limit and outcome != FAILED:
       outcome, detail = FAILED, f"it took {used:.0f} MiB; {outcome} {detail}"
     return Result(name, number, outcome, detail, seconds, used)
 
@@ -79,14 +103,11 @@ class Inputs:
     return self._ready[name]
 
   def _outcome(self, reader: Reader, candidate: object) -> tuple[str, str]:
-    # Only here, as the parent needs no JAX.
-    from lowdiff_jax.types import UserError
-
     try:
       with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         reader.read(candidate)
-    except UserError as error:
+    except self._refusal as error:
       text = str(error)
       if not text.isprintable() or not 0 < len(text) <= LONGEST:
         return FAILED, f"the message is not one short line: {text[:4000]!r}"
@@ -113,15 +134,22 @@ def _reset_peak() -> int:
 
 
 def serve(
-  connection: Connection, readers: Readers, seed: int, folder: Path
+  connection: Connection,
+  readers: Readers,
+  seed: int,
+  folder: Path,
+  limit: float,
 ) -> None:
-  """Answers (reader, number) by a `Result` until the other side is gone."""
+  """Answers (reader, number) by a `Result` until the other side is gone.
+
+  Before it, sends None when the input is made; and None once at the start.
+  """
   # Readers say much; what a crash says last is wanted.
-  with open(folder / "output", "wb") as file:
+  with open(folder / "output", "ab") as file:
     os.dup2(file.fileno(), 1)
     os.dup2(file.fileno(), 2)
-  inputs = Inputs(readers, seed, folder)
-  connection.send(None)  # Ready: what follows is timed.
+  inputs = Inputs(readers, seed, folder, limit)
+  connection.send(None)
   guarded = False
   with contextlib.suppress(EOFError, BrokenPipeError):
     while True:
@@ -131,4 +159,7 @@ def serve(
         limit = (_status("VmSize") + (GUARD_MIB + 2048) * 1024) * 1024
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         guarded = True
-      connection.send(inputs.result(name, number))
+      os.ftruncate(1, 0)
+      connection.send(
+        inputs.result(name, number, made=lambda: connection.send(None))
+      )

@@ -49,9 +49,7 @@ def _once(before: Callable[..., None]) -> Callable[..., None]:
       before(message, *args, **kwargs)
     elif not warned:
       warned.append(message)
-      folder = os.environ.get(
-        "JAX_COMPILATION_CACHE_DIR", "~/.cache/lowdiff_jax"
-      )
+      folder = os.environ.get("JAX_COMPILATION_CACHE_DIR", _CACHE_FOLDER)
       print(
         f"warning: {message}: the run goes on; free space, or delete {folder}",
         file=sys.stderr,

@@ -15,8 +15,8 @@ from jax._src import distributed as jax_distributed
 # Seconds between signs of life, and without one until a process is lost. JAX's
 # own heartbeats take 100 s, and abort with a page of its stack.
 BEAT, LOST = 2.0, 25.0
-# Of the keys in the store that JAX's coordination service keeps.
-_KEYS = "lowdiff_jax/alive/"
+# Folders of the store that JAX's coordination service keeps.
+_ALIVE, _IS_LOST = "lowdiff_jax/alive/", "lowdiff_jax/lost/"
 # Instead of a count, of a process that has come to its end.
 _ENDED = "ended"
 
@@ -61,9 +61,9 @@ def failed(*, unforeseen: bool) -> None:
       is, the watch says so and ends this process.
   """
   if _watch is not None:
-    _watch.show("")
     if unforeseen:
       _watch.join(_watch.lost + 2 * BEAT)
+    _watch.show("")
 
 
 def stop() -> None:
@@ -82,26 +82,38 @@ class _Watch(threading.Thread):
     self._index, self._count = state.process_id, state.num_processes
     self._ending = threading.Event()
     self._beats: Iterator[Any] = itertools.count()
+    # What each showed last, and since when.
+    self._seen = dict.fromkeys(range(self._count), ("", time.monotonic()))
 
   def run(self) -> None:
-    """Looks after the others until `stop`."""
-    # Of each: what it showed last, and since when.
-    seen = {i: ("", time.monotonic()) for i in range(self._count)}
+    """Looks after the others until `stop`; process 0 does so for all."""
     while not self._ending.wait(min(BEAT, self.lost / 4)):
       try:
-        self._store.key_value_set(
-          f"{_KEYS}{self._index}", str(next(self._beats)), allow_overwrite=True
-        )
-        shown = dict(self._store.key_value_dir_get(_KEYS))
+        self._set(f"{_ALIVE}{self._index}", str(next(self._beats)))
+        if self._index == 0:
+          for i in self._missing():
+            self._set(f"{_IS_LOST}{i}", str(i))
+        for _, number in self._store.key_value_dir_get(_IS_LOST):
+          self._end(int(number))
       except jax.errors.JaxRuntimeError:
         return  # Process 0 is gone, with the store; JAX ends this one.
-      now = time.monotonic()
-      for i, (text, since) in seen.items():
-        new = shown.get(f"{_KEYS}{i}", "")
-        if new != text:
-          seen[i] = new, now
-        elif i != self._index and text != _ENDED and now - since > self.lost:
-          self._end(i)
+
+  def _missing(self) -> list[int]:
+    """Those that have shown no sign of life for too long."""
+    shown = dict(self._store.key_value_dir_get(_ALIVE))
+    now = time.monotonic()
+    for i, (text, _) in self._seen.items():
+      new = shown.get(f"{_ALIVE}{i}", "")
+      if new != text:
+        self._seen[i] = new, now
+    return [
+      i
+      for i, (text, since) in self._seen.items()
+      if text != _ENDED and now - since > self.lost
+    ]
+
+  def _set(self, key: str, text: str) -> None:
+    self._store.key_value_set(key, text, allow_overwrite=True)
 
   def show(self, text: str) -> None:
     """Shows this from now on instead of signs of life."""
@@ -116,13 +128,14 @@ class _Watch(threading.Thread):
     self.join()
 
   def _end(self, lost: int) -> NoReturn:
-    print(
-      f"error: process {lost} of {self._count} is lost: no sign of life for "
-      f"{self.lost:.0f} s, its own output may say why; start all processes "
-      "again, the same command goes on from the newest checkpoint",
-      file=sys.stderr,
-      flush=True,
-    )
+    if lost != self._index:  # It has said itself why it failed.
+      print(
+        f"error: process {lost} of {self._count} is lost: no sign of life for "
+        f"{self.lost:.0f} s, its own output may say why; start all processes "
+        "again, the same command goes on from the newest checkpoint",
+        file=sys.stderr,
+        flush=True,
+      )
     if self._index == 0:
       # The others lose the store with process 0, and should see why before.
       time.sleep(2 * BEAT)

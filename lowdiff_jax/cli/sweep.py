@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from lowdiff_jax import console, files
 from lowdiff_jax.distributed import is_main
+from lowdiff_jax.experiment.parts import check_guidance
 from lowdiff_jax.experiment.run_folder import load
 from lowdiff_jax.experiment.schedule import read_schedule
 from lowdiff_jax.experiment.schedule_scorer import ScheduleScorer
@@ -22,6 +23,9 @@ from lowdiff_jax.schedules.space import Schedule
 def run(config: ConfigDict, workdir: Path) -> None:
   """Scores and times the grid; writes workdir/sweep.json and sweep.png."""
   model, section = load(config, workdir), config.evaluation
+  for scale in config.sweep.guidance_scale:
+    spec = model.experiment.spec
+    check_guidance(config, spec, "sweep.guidance_scale", scale)
   scorer = ScheduleScorer(model)
   schedules = list(dict.fromkeys(grid(config)))
   since, rows = time.monotonic(), []

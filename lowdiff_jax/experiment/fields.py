@@ -207,7 +207,7 @@ _EDM = (
     sampler="heun", count=18, sigma_max=80.0, sweep=(18, 12, 10, 8, 6)
   ),
   Field("baseline.sigma_min", 0.002, level, "noise level before the last step"),
-  Field("baseline.rho", 7.0, positive, "exponent of the Karras grid"),
+  Field("baseline.rho", 7.0, number(0.1, 1000), "exponent of the Karras grid"),
   Field(
     "sweep.start",
     ("handoff", "noise"),
@@ -217,7 +217,7 @@ _EDM = (
 )
 _FLOW = (
   *_baseline(sampler="euler", count=50, sigma_max=1e4, sweep=(50, 25, 12, 8)),
-  Field("baseline.shift", 1.0, positive, "shift of the times"),
+  Field("baseline.shift", 1.0, number(0.001, 1000), "shift of the times"),
   Field(
     "sweep.start",
     ("noise",),

@@ -14,11 +14,19 @@ from typing import Any
 from ml_collections import ConfigDict
 
 import lowdiff_jax
+from lowdiff_jax.data.latents.info import LatentInfo
 from lowdiff_jax.experiment import defaults, legacy
+from lowdiff_jax.experiment.errors import naming
 from lowdiff_jax.experiment.fields import SCHEMA
 from lowdiff_jax.experiment.overrides import override
-from lowdiff_jax.experiment.schema import leaves, resolutions, stage_names
-from lowdiff_jax.types import UserError
+from lowdiff_jax.experiment.schema import (
+  is_stage,
+  leaves,
+  resolutions,
+  stage_names,
+)
+from lowdiff_jax.reading import read_json
+from lowdiff_jax.types import ImageSpec, UserError
 
 
 def code_version() -> dict[str, str]:
@@ -46,10 +54,10 @@ def from_json(record: Mapping[str, Any]) -> ConfigDict:
   Raises:
     UserError: it is no config, or uses what was removed.
   """
-  values = leaves(ConfigDict(_tuples(record)))
+  values = _values(record)
   if legacy.is_legacy(values):
     values = legacy.modernise(values)
-  stages = {n.split(".")[1] for n in values if n.startswith("stages.s")}
+  stages = {n.split(".")[1] for n in values if n.startswith("stages.")}
   kinds = {
     name: values[name]
     for name in (
@@ -60,10 +68,35 @@ def from_json(record: Mapping[str, Any]) -> ConfigDict:
     )
     if name in values
   }
-  if not stages:
-    raise UserError("no config: it has no stages")
+  if not stages or not all(map(is_stage, stages)):
+    raise UserError(
+      f"no config: its stages are {', '.join(sorted(stages)) or 'none'}, "
+      "expected sections as s32"
+    )
   sides = sorted(int(name[1:]) for name in stages)
   return override(defaults.defaults(sides, **kinds), values)
+
+
+def read_spec(
+  record: Mapping[str, Any],
+) -> tuple[ImageSpec, LatentInfo | None]:
+  """What a checkpoint or an exported model knows of its data.
+
+  Args:
+    record: JSON with "spec" and, but for pixels of older versions, "latents".
+
+  Returns:
+    Of the images, and how they were encoded, if they are latents.
+
+  Raises:
+    Exception: of some type, where it is damaged; see `reading`.
+  """
+  spec = ImageSpec(**record["spec"])
+  whole = all(type(value) is int and 0 <= value < 2**16 for value in spec)
+  if not whole or not spec.channels:
+    raise ValueError(f"its images are {spec}")
+  latents = record.get("latents")
+  return spec, latents and LatentInfo.from_json(latents)
 
 
 def read_file(path: Path) -> ConfigDict | None:
@@ -74,12 +107,9 @@ def read_file(path: Path) -> ConfigDict | None:
   """
   if not path.is_file():
     return None
-  try:
-    return from_json(json.loads(path.read_text()))
-  except json.JSONDecodeError as error:
-    raise UserError(
-      f"{path} is damaged ({error}); set --config to what was trained"
-    ) from error
+  record = read_json(path, "set --config to what was trained")
+  with naming(str(path)):
+    return from_json(record)
 
 
 def for_run(
@@ -141,6 +171,17 @@ def check_same_run(
           f"config.{name} = {ours.get(name)!r}, but {run} was trained with "
           f"{theirs.get(name)!r}: {way_out}"
         )
+
+
+def _values(record: Any) -> dict[str, Any]:
+  """The values of JSON by their full names; UserError if it is no config."""
+  if not isinstance(record, Mapping):
+    raise UserError(f"no config: expected sections, not {record!r}")
+  try:
+    return leaves(ConfigDict(_tuples(record)))
+  # A name with a dot, or one that ConfigDict has for itself.
+  except (ValueError, TypeError, AttributeError, LookupError) as error:
+    raise UserError(f"no config: {error}") from error
 
 
 def _tuples(value: Any) -> Any:

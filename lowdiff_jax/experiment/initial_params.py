@@ -12,6 +12,7 @@ from lowdiff_jax.models.weights import (
   lightningdit_layout,
   state_dict,
 )
+from lowdiff_jax.reading import reading
 from lowdiff_jax.types import UserError
 
 
@@ -47,7 +48,8 @@ def _of_run(workdir: Path, fresh: dict[str, Any]) -> dict[str, Any]:
   checkpoints = Checkpoints(
     workdir / "checkpoints", create=False, option="--config.model.init_from"
   )
-  params = checkpoints.restore_ema(fresh)
+  with reading(workdir / "checkpoints"):
+    params = checkpoints.restore_ema(fresh)
   checkpoints.close()
   return params
 
@@ -74,5 +76,5 @@ def _published(
     loaded = edm_layout.unet_params(state)
     # Without augmentation its labels are zero, and their map has no effect.
     if "map_augment" not in params["backbone"]["mapping"]:
-      loaded["mapping"].pop("map_augment", None)
+      loaded.get("mapping", {}).pop("map_augment", None)
   return state_dict.overlay(params, {"backbone": loaded})

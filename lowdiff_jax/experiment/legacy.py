@@ -25,7 +25,9 @@ _VALUES = {
 }
 # What lost against its alternatives was removed; off is all that still loads.
 _REMOVED = {
-  "stages.consistency": lambda value: not any(value),
+  "stages.consistency": lambda value: (
+    not (any(value) if isinstance(value, tuple) else value)
+  ),
   "stages.upsample": lambda value: value == "nearest",
   "baseline.order": lambda value: not value,
   "baseline.order_steps": lambda value: not value,
@@ -45,7 +47,10 @@ def modernise(values: dict[str, Any]) -> dict[str, Any]:
   Raises:
     UserError: it uses what was removed.
   """
-  stages = [f"s{side}" for side in values["stages.resolutions"]]
+  sides = values["stages.resolutions"]
+  if not isinstance(sides, tuple):
+    raise UserError(f"config.stages.resolutions = {sides!r}: expected a tuple")
+  stages = [f"s{side}" for side in sides]
   found: dict[str, Any] = {}
   for name, value in values.items():
     if name != "stages.resolutions":
@@ -96,5 +101,5 @@ def translate(
   else:
     name = renamed(name)
     if name in _VALUES:
-      value = _VALUES[name].get(value, value)
+      value = _VALUES[name].get(str(value), value)
     yield name, value

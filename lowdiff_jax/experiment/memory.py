@@ -92,7 +92,7 @@ def _sizes(text: str) -> str:
   if free is None:
     free = _free()
   # Of another kind of memory, or in pieces.
-  said = f"; {_readable(free)} free" if free < needed else ""
+  said = f", {_readable(free)} available" if free < needed else ""
   return f" ({_readable(needed)} needed{said})"
 
 

@@ -5,7 +5,6 @@ config.json (the config and all else that a checkpoint knows) and README.md, a
 model card.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,16 +12,16 @@ from typing import Any
 import jax
 import numpy as np
 from ml_collections import ConfigDict
-from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from lowdiff_jax import console, files
-from lowdiff_jax.data.latents.info import LatentInfo
 from lowdiff_jax.experiment import identity
+from lowdiff_jax.experiment.errors import naming
 from lowdiff_jax.experiment.model_card import model_card
 from lowdiff_jax.experiment.parts import build_experiment
 from lowdiff_jax.experiment.trained import Trained
-from lowdiff_jax.types import ImageSpec, UserError
+from lowdiff_jax.reading import read_json, reading
+from lowdiff_jax.types import UserError
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 # Of the folder's format.
@@ -61,7 +60,9 @@ def write(model: Trained, folder: Path) -> None:
 
 def read_config(folder: Path) -> ConfigDict:
   """The config that a model was trained with; see `read` for errors."""
-  return identity.from_json(_record(folder)["config"])
+  record = _record(folder)
+  with naming(str(folder / CONFIG)):
+    return identity.from_json(record["config"])
 
 
 def read(folder: Path, config: ConfigDict) -> Trained:
@@ -78,15 +79,12 @@ def read(folder: Path, config: ConfigDict) -> Trained:
     UserError: a file is missing, damaged or not of this config.
   """
   record, path = _record(folder), folder / WEIGHTS
-  latents = record["latents"] and LatentInfo.from_json(record["latents"])
-  spec = ImageSpec(**record["spec"])
+  with reading(folder / CONFIG):
+    spec, latents = identity.read_spec(record)
   experiment = build_experiment(config, spec, latents)
   shapes = experiment.state_shapes.ema_params
-  try:
-    with console.taking(f"loading {path}"):
-      arrays = load_file(path)
-  except (OSError, SafetensorError) as error:
-    raise UserError(f"{path} cannot be read: {error}") from error
+  with reading(path), console.taking(f"loading {path}"):
+    arrays = load_file(path)
   wanted = _flat(shapes)
   for name in sorted(wanted.keys() | arrays.keys()):
     ours = wanted[name].shape if name in wanted else "absent"
@@ -105,16 +103,18 @@ def read(folder: Path, config: ConfigDict) -> Trained:
 
 def _record(folder: Path) -> Mapping[str, Any]:
   path = folder / CONFIG
-  try:
-    record = json.loads(path.read_text())
+  record = read_json(path)
+  with reading(path):
     version = record["format"]
-  except (OSError, ValueError, KeyError, TypeError) as error:
-    raise UserError(f"{path} cannot be read: {error!r}") from error
-  if version != VERSION:
-    raise UserError(
-      f"{path} is of format {version}, and this version of lowdiff_jax reads "
-      f"{VERSION}"
-    )
+    if version != VERSION:
+      raise UserError(
+        f"{path} is of format {version}, and this version of lowdiff_jax reads "
+        f"{VERSION}"
+      )
+    for name in ("step", "images_seen"):
+      if type(record[name]) is not int:
+        raise ValueError(f"{name} is {record[name]!r}")
+    _ = record["config"], record["spec"]
   return record
 
 

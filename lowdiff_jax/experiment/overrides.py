@@ -8,7 +8,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from lowdiff_jax.experiment import legacy
-from lowdiff_jax.experiment.check import check
+from lowdiff_jax.experiment.check import check, check_value
 from lowdiff_jax.experiment.fields import SCHEMA
 from lowdiff_jax.experiment.rules import LARGEST, literal
 from lowdiff_jax.experiment.schema import leaves, stage_names
@@ -90,15 +90,17 @@ def override(config: ConfigDict, values: Mapping[str, Any]) -> ConfigDict:
   config = config.copy_and_resolve_references()
   before = leaves(config)
   for name, value in values.items():
-    SCHEMA.find(name)
+    field = SCHEMA.find(name)
     if name not in before:
       raise UserError(f"config.{name}: no such field{SCHEMA.owner(name)}")
+    value = _like(before[name], value)
+    check_value(name, field, value)
     *sections, last = name.split(".")
     section = config
     for part in sections:
       section = section[part]
     with section.ignore_type():
-      section[last] = _like(before[name], value)
+      section[last] = value
   check(config)
   return config
 

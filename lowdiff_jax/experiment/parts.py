@@ -190,21 +190,35 @@ def _batch_size(config: ConfigDict, mesh: Mesh) -> int:
   return size
 
 
+def check_guidance(
+  config: ConfigDict, spec: ImageSpec, field: str, scale: float
+) -> None:
+  """Raises UserError if a model cannot be guided, and the scale says it is.
+
+  Args:
+    config: the config.
+    spec: of the images.
+    field: full name of the field of the scale.
+    scale: of classifier-free guidance.
+  """
+  if scale == 1:
+    return
+  field = f"config.{field} = {scale}"
+  if config.model.label_dropout == 0:
+    raise UserError(
+      f"{field}: guidance needs config.model.label_dropout above 0 in "
+      "training; set it to 1"
+    )
+  if not spec.num_classes:
+    raise UserError(
+      f"{field}: guidance needs labels, and this data has none; set it to 1"
+    )
+
+
 def _check_labels(config: ConfigDict, spec: ImageSpec) -> None:
   for name in stage_names(config):
     scale = config.stages[name].guidance_scale
-    if scale == 1:
-      continue
-    field = f"config.stages.{name}.guidance_scale = {scale}"
-    if config.model.label_dropout == 0:
-      raise UserError(
-        f"{field}: guidance needs config.model.label_dropout above 0 in "
-        "training; set it to 1"
-      )
-    if not spec.num_classes:
-      raise UserError(
-        f"{field}: guidance needs labels, and this data has none; set it to 1"
-      )
+    check_guidance(config, spec, f"stages.{name}.guidance_scale", scale)
   label = config.sampling.label
   if label >= 0 and label >= spec.num_classes:
     raise UserError(

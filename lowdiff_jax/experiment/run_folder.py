@@ -5,12 +5,14 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from lowdiff_jax import console
-from lowdiff_jax.data.latents.info import LatentInfo
 from lowdiff_jax.experiment import identity
+from lowdiff_jax.experiment.errors import naming
 from lowdiff_jax.experiment.parts import Experiment, build_experiment
 from lowdiff_jax.experiment.trained import Trained
+from lowdiff_jax.reading import reading
 from lowdiff_jax.train.checkpoint import Checkpoints
-from lowdiff_jax.types import ImageSpec
+
+_WAY_OUT = "delete it to go on from the checkpoint before it"
 
 
 def read_config(workdir: Path, step: int | None = None) -> ConfigDict | None:
@@ -34,11 +36,13 @@ def read_config(workdir: Path, step: int | None = None) -> ConfigDict | None:
   try:
     if checkpoints.latest_step() is None:
       return None
-    meta = checkpoints.meta(step)
+    with reading(folder, _WAY_OUT):
+      meta = checkpoints.meta(step)
   finally:
     checkpoints.close()
   if "config" in meta:
-    return identity.from_json(meta["config"])
+    with naming(str(folder)):
+      return identity.from_json(meta["config"])
   return identity.read_file(workdir / "config.json")
 
 
@@ -63,20 +67,24 @@ def load(
   try:
     wanted = config.sampling.checkpoint
     step = checkpoints.existing_step(None if wanted < 0 else wanted)
-    meta = checkpoints.meta(step)
+    folder = workdir / "checkpoints" / str(step)
+    with reading(folder, _WAY_OUT):
+      meta = checkpoints.meta(step)
+      seen = meta.get("images_seen")  # Older checkpoints lack it.
+      if not isinstance(seen, int | None):
+        raise ValueError(f"images_seen is {seen!r}")
     if experiment is None:
-      latents = meta.get("latents")  # Older checkpoints are all of pixels.
-      experiment = build_experiment(
-        config,
-        ImageSpec(**meta["spec"]),
-        latents and LatentInfo.from_json(latents),
-      )
-    with console.taking(f"checking and loading the checkpoint of step {step}"):
-      shapes = experiment.state_shapes.ema_params
-      params = checkpoints.restore_ema(shapes, step)
+      with reading(folder, _WAY_OUT):
+        spec, latents = identity.read_spec(meta)
+      experiment = build_experiment(config, spec, latents)
+    with (
+      reading(folder, _WAY_OUT),
+      console.taking(f"checking and loading the checkpoint of step {step}"),
+    ):
+      params = checkpoints.restore_ema(experiment.state_shapes.ema_params, step)
   finally:
     checkpoints.close()
-  seen = meta.get("images_seen", step * experiment.batch_size)
+  seen = step * experiment.batch_size if seen is None else seen
   return Trained(experiment, params, step, seen)
 
 

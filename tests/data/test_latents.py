@@ -1,6 +1,7 @@
 """Latents are written once, whatever interrupts it, and read as written."""
 
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -278,13 +279,94 @@ def test_manifests_that_cannot_be_used(tmp_path):
   path = write(tmp_path) / "latents.json"
   whole = json.loads(path.read_text())
   for text, message in [
-    (json.dumps({k: v for k, v in whole.items() if k != "std"}), "lacks std"),
+    (
+      json.dumps({k: v for k, v in whole.items() if k != "std"}),
+      r"cannot be read \(it lacks std\)",
+    ),
     (json.dumps({**whole, "version": 0}), "is of version 0, this program re"),
-    ("{", "is damaged"),
+    ("{", "cannot be read"),
   ]:
     path.write_text(text)
     with pytest.raises(UserError, match=f"{path} {message}.*run --mode=encode"):
       open_latents(tmp_path)
+
+
+@pytest.mark.parametrize(
+  "change",
+  [
+    {"shapes": [[2, 2, 3], [4, 4]]},
+    {"shapes": [[4, 2, 3], [4, 4, 3]]},
+    {"shapes": 3},
+    {"mean": ["a", 0, 0]},
+    {"mean": [1e308, 0, 0]},
+    {"std": [1, 1]},
+    {"num_classes": 4},
+    {"class_names": None},
+    {"provenance": []},
+    {"splits": {"train": {"shards": []}, "test": {"shards": []}}},
+    {"splits": []},
+    {"version": "1"},
+  ],
+)
+def test_manifests_with_a_wrong_value(written, tmp_path, change):
+  manifest = json.loads((written / "latents.json").read_text())
+  path = tmp_path / "latents.json"
+  path.write_text(json.dumps({**manifest, **change}))
+  with pytest.raises(UserError, match=f"{path} cannot be read .*run --mode"):
+    open_latents(tmp_path)
+
+
+@pytest.mark.parametrize(
+  ("key", "value"),
+  [
+    ("file", "../other"),
+    ("count", "8"),
+    ("bytes", 3),
+    ("sha256", 7),
+  ],
+)
+def test_manifests_with_a_wrong_shard(written, tmp_path, key, value):
+  shutil.copytree(written, tmp_path / "set")
+  path = tmp_path / "set" / "latents.json"
+  manifest = json.loads(path.read_text())
+  manifest["splits"]["test"]["shards"][0][key] = value
+  path.write_text(json.dumps(manifest))
+  with pytest.raises(UserError, match="run --mode=encode again"):
+    open_latents(tmp_path / "set")
+
+
+def test_a_shard_of_other_records(written, tmp_path):
+  """Whole, but with another number of records than the manifest says."""
+  shutil.copytree(written, tmp_path / "set")
+  path = tmp_path / "set" / "latents.json"
+  manifest = json.loads(path.read_text())
+  manifest["splits"]["test"]["shards"][0]["count"] += 1
+  path.write_text(json.dumps(manifest))
+  with pytest.raises(UserError, match="4 records instead of 5"):
+    open_latents(tmp_path / "set")
+
+
+@pytest.mark.parametrize(
+  ("key", "value"),
+  [("sha256", 7), ("count", 3), ("sum", ["a"]), ("shapes", {}), ("bytes", 9)],
+)
+def test_a_wrong_sidecar_is_written_again(written, tmp_path, key, value):
+  shutil.copytree(written, tmp_path / "set")
+  sidecar = tmp_path / "set" / "test-00000-of-00002.json"
+  summary = json.loads(sidecar.read_text())
+  sidecar.write_text(json.dumps({**summary, key: value}))
+  write(tmp_path / "set")
+  assert contents(tmp_path / "set") == contents(written)
+
+
+def test_a_folder_in_place_of_a_file(written, tmp_path):
+  for name in ("test-00000-of-00002.json", "latents.json", "settings.json"):
+    folder = tmp_path / name
+    shutil.copytree(written, folder)
+    (folder / name).unlink()
+    (folder / name).mkdir()
+    with pytest.raises(UserError, match=r"cannot .*writ|is no file"):
+      write(folder)
 
 
 def test_latents_that_are_not_finite(tmp_path):

@@ -1,6 +1,7 @@
 """Checkpoints of a run, and exported models, with a damaged file."""
 
 import contextlib
+import functools
 import json
 import random
 import shutil
@@ -23,6 +24,7 @@ from lowdiff_jax.train.state import TrainState
 from lowdiff_jax.types import ImageSpec
 
 
+@functools.cache
 def _experiment() -> Experiment:
   config = pixels((4, 8))
   config.model.channel_mult = (1, 1)

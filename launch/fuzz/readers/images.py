@@ -133,7 +133,11 @@ class _Folder(Reader):
     root, use = candidate
     if use == "train":
       train, test = open_splits(
-        f"folder:{root}", resolution=8, crop="center", hold_out=0.0
+        f"folder:{root}",
+        resolution=8,
+        crop="center",
+        data_dir=str(root.parent),
+        hold_out=0.0,
       )
       test.read(range(len(test)))
       images = train.read(range(len(train))).image

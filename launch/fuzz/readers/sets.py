@@ -19,7 +19,10 @@ _COUNT = 6
 
 
 def _read(name: str) -> None:
-  for split in open_splits(name, resolution=8, crop="center", hold_out=0.1):
+  folder = str(Path(name.partition(":")[2]).parent)
+  for split in open_splits(
+    name, resolution=8, crop="center", data_dir=folder, hold_out=0.1
+  ):
     batch = split.read(range(len(split)))
     assert batch.image.shape[1:] == (8, 8, split.spec.channels)
     assert batch.image.dtype == np.uint8

@@ -1,5 +1,6 @@
 """Files of published weights, through the layouts of the networks."""
 
+import functools
 import json
 import random
 from collections.abc import Callable, Mapping
@@ -115,6 +116,7 @@ def _unet() -> Network:
   return Network(state, load)
 
 
+@functools.cache
 def networks() -> dict[str, Network]:
   """The networks by name."""
   dit = _small("lightningdit.npz")

@@ -13,8 +13,14 @@ from safetensors.numpy import save_file
 
 from lowdiff_jax.diffusion import precondition
 from lowdiff_jax.experiment.parts import build_experiment
+from lowdiff_jax.metrics.inception_weights import inception_params
 from lowdiff_jax.models import unified
-from lowdiff_jax.models.weights import edm_layout, pickled, state_dict
+from lowdiff_jax.models.weights import (
+  edm_layout,
+  lightningdit_layout,
+  pickled,
+  state_dict,
+)
 from lowdiff_jax.parity import verify
 from lowdiff_jax.types import Condition, ImageSpec, UserError
 from tests import tiny
@@ -239,3 +245,30 @@ def test_a_new_run_starts_from_published_weights():
   wrong = tiny.config(**{"model.init_from": str(DDPMPP)})
   with pytest.raises(UserError, match="this network has no parameter"):
     build_experiment(wrong, tiny.SPEC).init()
+
+
+@pytest.mark.parametrize("name", ["", "a", "model.", "part", "encoder.a"])
+def test_names_that_are_not_of_the_network(name):
+  state = {name: np.zeros(3)}
+  if "." not in name.removeprefix("model."):
+    with pytest.raises(UserError, match="U-Net has no parameter"):
+      edm_layout.unet_params(state)
+  with pytest.raises(UserError, match="it lacks"):
+    inception_params(state)
+
+
+def test_convolutions_of_other_shapes():
+  leaves = ("weight", "bias", "running_mean", "running_var")
+  state = {f"a.bn.{leaf}": np.ones(2) for leaf in leaves}
+  for shape in ((2, 3), (3, 3, 1, 1), ()):
+    with pytest.raises(UserError, match="arrays of a are not those of a conv"):
+      inception_params({**state, "a.conv.weight": np.ones(shape)})
+
+
+def test_blocks_without_end():
+  name = "blocks.9999.attn.qkv.weight"
+  with pytest.raises(UserError, match=r"lacks the parameter blocks\.0"):
+    lightningdit_layout.dit_params({name: np.ones((2, 2))}, 2)
+  huge = {f"blocks.{'9' * 5000}.a": np.ones(2), "pos_embed": np.ones(())}
+  with pytest.raises(UserError, match="pos_embed"):
+    lightningdit_layout.dit_params(huge, 2)

@@ -1,0 +1,121 @@
+"""Numbers that a config must not hold: refused by the field's name."""
+
+import math
+import re
+
+import pytest
+
+from lowdiff_jax.experiment.overrides import override, parse_flags
+from lowdiff_jax.experiment.parts import check_guidance
+from lowdiff_jax.experiment.sampling import sampling_stages
+from lowdiff_jax.experiment.schema import leaves
+from lowdiff_jax.types import ImageSpec, UserError
+from tests import tiny
+
+
+@pytest.mark.parametrize(
+  ("field", "text", "said"),
+  [
+    ("sampling.guidance_interval", "(5.0, 1.0)", "low below high"),
+    ("sampling.guidance_interval", "(1.0, 1.0)", "low below high"),
+    ("sampling.churn_interval", "(5.0, 1.0)", "low below high"),
+    ("sampling.churn_interval", "(1e400, 1e401)", "low below high"),
+    ("stages.s8.steps", "10001", "an integer of at least 1 and at most 10,000"),
+    ("baseline.steps", "1000000000", "at most 10,000"),
+    ("sweep.steps", "((3, 20000),)", "at most 10,000"),
+    ("sweep.baseline_steps", "(20000,)", "at most 10,000"),
+    ("sweep.steps", "()", "a tuple of at least 1 values"),
+    ("model.channel_mult", "()", "a tuple of at least 1 values"),
+    ("model.attn_resolutions", "(" + "4," * 2000 + ")", "a tuple of values"),
+    ("optimizer.learning_rate", "inf", "a finite number above 0"),
+    ("optimizer.learning_rate", "1e-50", "a finite number above 0"),
+    ("optimizer.learning_rate", "1e300", "a finite number above 0"),
+    ("optimizer.learning_rate", "1" + "0" * 400, "a finite number above 0"),
+    ("optimizer.betas", "(0.9, 1.0)", "of at least 0 and below 1"),
+    ("optimizer.betas", "(0.9, nan)", "of at least 0 and below 1"),
+    ("optimizer.eps", "nan", "a finite number above 0"),
+    ("optimizer.warmup_images", "inf", "a finite number of at least 0"),
+    ("train.images", "inf", "at least 1 and at most 4e+09"),
+    ("train.images", "5e9", "at least 1 and at most 4e+09"),
+    ("train.log_images", "inf", "a finite number above 0"),
+    ("stages.s8.sigma_max", "inf", "a number from 1e-6 to 1e6"),
+    ("stages.s8.sigma_min", "1e-300", "a number from 1e-6 to 1e6"),
+    ("stages.s8.sigma_data", "nan", "a number from 1e-6 to 1e6"),
+    ("stages.s8.p_mean", "500", "of at least -20 and at most 20"),
+    ("stages.s8.rho", "1e-30", "of at least 0.1 and at most 1000"),
+    ("stages.s8.guidance_scale", "inf", "a finite number of at least 0"),
+    ("stages.s8.batch_size", "3000000000", "at least 1, below 2^31"),
+    ("sampling.images", "3000000000", "at least 1, below 2^31"),
+    ("evaluation.images", "3000000000", "at least 2, or 0"),
+    ("seed", "4294967296", "at most 4,294,967,295"),
+    ("seed", "1.0", "an integer"),
+    ("seed", "(" * 5000, "an integer"),
+    ("seed", "-" * 5000 + "1", "an integer"),
+    ("seed", "{1: 2}", "an integer"),
+    ("seed", "{[]: 2}", "an integer"),
+    ("seed", "9" * 5000, "an integer"),
+    ("cascade", "b'a'", "True or False"),
+    ("data.hold_out", "nan", "at least 0 and at most 0.5"),
+  ],
+)
+def test_refused_by_name(field, text, said):
+  config = tiny.config()
+  with pytest.raises(UserError, match=re.escape(said)) as caught:
+    override(config, parse_flags([(field, text)], config))
+  assert str(caught.value).startswith(f"config.{field} = ")
+
+
+@pytest.mark.parametrize(
+  ("field", "text"),
+  [
+    ("train.images", "1e6"),
+    ("train.images", "2_000"),
+    ("train.evaluate_images", "1e18"),
+    ("optimizer.clip_norm", "inf"),
+    ("ema.ramp", "inf"),
+    ("sampling.guidance_interval", "(0.3, 1e400)"),
+    ("stages.s8.steps", "10000"),
+    ("stages.s8.loss_scale", "0"),
+    ("seed", "4294967295"),
+    ("sweep.baseline_steps", "()"),
+  ],
+)
+def test_what_stays_allowed(field, text):
+  config = tiny.config()
+  changed = override(config, parse_flags([(field, text)], config))
+  assert math.isfinite(sampling_stages(changed)[1].sigmas[0])
+  assert leaves(changed)[field] != leaves(config)[field]
+
+
+def test_images_are_counted_in_32_bits():
+  with pytest.raises(UserError, match=r"sampling\.first_index = 2147483640"):
+    tiny.config(**{"sampling.first_index": 2**31 - 8})
+  with pytest.raises(UserError, match=r"evaluation\.seed_ranges = 100000"):
+    tiny.config(
+      **{"evaluation.images": 50_000, "evaluation.seed_ranges": 100_000}
+    )
+
+
+def test_noise_levels_must_fall():
+  near = {"sigma_min": (0.4999999, 0.01), "sigma_max": (0.5, 40.0)}
+  fields = tiny.stages(**near, steps=(10, 5))
+  with pytest.raises(UserError, match=r"stages\.s4\.rho = 7.0: the 10 noise"):
+    tiny.config(**fields)
+
+
+@pytest.mark.parametrize("stages", ["s²", "s0", "s99999", "s8 "])
+def test_names_of_stages(stages):
+  config = tiny.config()
+  with pytest.raises(UserError, match="no such field"):
+    parse_flags([(f"stages.{stages}.steps", "3")], config)
+
+
+def test_guidance_that_a_model_cannot_follow():
+  config = tiny.config()
+  check_guidance(config, tiny.SPEC, "sweep.guidance_scale", 2.0)
+  check_guidance(config, ImageSpec(8, 1, 0), "sweep.guidance_scale", 1.0)
+  with pytest.raises(UserError, match=r"sweep.guidance_scale = 2.0: .*labels"):
+    check_guidance(config, ImageSpec(8, 1, 0), "sweep.guidance_scale", 2.0)
+  undropped = tiny.config(**{"model.label_dropout": 0.0})
+  with pytest.raises(UserError, match="label_dropout above 0"):
+    check_guidance(undropped, tiny.SPEC, "sweep.guidance_scale", 2.0)
