@@ -85,6 +85,33 @@ def test_one_who_waits_says_so_once(tmp_path, holder, capsys, monkeypatch):
   assert len(pauses) == 2
 
 
+def test_all_processes_of_a_run_hear_of_a_refusal(tmp_path, data_dir, holder):
+  with socket.socket() as free:
+    free.bind(("127.0.0.1", 0))
+    port = free.getsockname()[1]
+  flags = f"--workdir={tmp_path}", f"--config.data.dir={data_dir}"
+  run = [
+    subprocess.Popen(
+      command_line.command(*flags),
+      cwd=command_line.REPOSITORY,
+      env=command_line.environment(
+        JAX_COORDINATOR_ADDRESS=f"127.0.0.1:{port}",
+        JAX_NUM_PROCESSES="2",
+        JAX_PROCESS_ID=str(i),
+      ),
+      stdout=subprocess.PIPE,
+      stderr=subprocess.PIPE,
+      text=True,
+    )
+    for i in range(2)
+  ]
+  told = [process.communicate(timeout=120)[1] for process in run]
+  assert [process.returncode for process in run] == [2, 2], told
+  assert f"being written by process {holder.pid} " in told[0]
+  assert "process 0 was refused its lock" in told[1]
+  assert not [text for text in told if "Traceback" in text]
+
+
 @pytest.fixture
 def no_flock(monkeypatch):
   """A file system without it; none is at hand."""
