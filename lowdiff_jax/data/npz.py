@@ -28,7 +28,7 @@ def header(path: Path) -> tuple[str, tuple[int, int, int, int]]:
     "arr_0" or "images", and [N,H,W,C].
 
   Raises:
-    UserError: there is no such array, or it is not uint8 [N,H,W,C].
+    UserError: there is no such array, or it is not uint8 [N,H,W,C], or empty.
   """
   with reading(path), zipfile.ZipFile(path) as archive:
     name = _name(archive, IMAGES)
@@ -40,6 +40,8 @@ def header(path: Path) -> tuple[str, tuple[int, int, int, int]]:
     raise UserError(
       f"{name} in {path} is {dtype} {shape}, expected uint8 [N,H,W,C]"
     )
+  if 0 in shape:
+    raise UserError(f"{name} in {path} is {shape}: it holds no image")
   return name, (shape[0], shape[1], shape[2], shape[3])
 
 

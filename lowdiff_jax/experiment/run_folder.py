@@ -9,10 +9,7 @@ from lowdiff_jax.experiment import identity
 from lowdiff_jax.experiment.errors import naming
 from lowdiff_jax.experiment.parts import Experiment, build_experiment
 from lowdiff_jax.experiment.trained import Trained
-from lowdiff_jax.reading import reading
 from lowdiff_jax.train.checkpoint import Checkpoints
-
-_WAY_OUT = "delete it to go on from the checkpoint before it"
 
 
 def read_config(workdir: Path, step: int | None = None) -> ConfigDict | None:
@@ -32,29 +29,18 @@ def read_config(workdir: Path, step: int | None = None) -> ConfigDict | None:
   folder = workdir / "checkpoints"
   if not folder.is_dir():
     return None
-  checkpoints = _open(workdir)
+  checkpoints = Checkpoints(workdir / "checkpoints", create=False)
   try:
     if checkpoints.latest_step() is None:
       return None
     step = checkpoints.existing_step(step)
-    with reading(folder / str(step), _WAY_OUT):
-      meta = checkpoints.meta(step)
+    meta = checkpoints.meta(step)
   finally:
     checkpoints.close()
   if "config" in meta:
     with naming(str(folder / str(step))):
       return identity.from_json(meta["config"])
   return identity.read_file(workdir / "config.json")
-
-
-def _open(workdir: Path) -> Checkpoints:
-  folder = workdir / "checkpoints"
-  # Orbax looks at the newest.
-  way_out = (
-    "delete the folder of its highest step, to go on from the one before"
-  )
-  with reading(folder, way_out):
-    return Checkpoints(folder, create=False)
 
 
 def load(
@@ -74,24 +60,20 @@ def load(
   Raises:
     UserError: there is no such checkpoint, or it is not of this config.
   """
-  checkpoints = _open(workdir)
+  checkpoints = Checkpoints(workdir / "checkpoints", create=False)
   try:
     wanted = config.sampling.checkpoint
     step = checkpoints.existing_step(None if wanted < 0 else wanted)
-    folder = workdir / "checkpoints" / str(step)
-    with reading(folder, _WAY_OUT):
+    with checkpoints.reading(step):
       meta = checkpoints.meta(step)
       seen = meta.get("images_seen")  # Older checkpoints lack it.
       if not isinstance(seen, int | None):
         raise ValueError(f"images_seen is {seen!r}")
     if experiment is None:
-      with reading(folder, _WAY_OUT):
+      with checkpoints.reading(step):
         spec, latents = identity.read_spec(meta)
       experiment = build_experiment(config, spec, latents)
-    with (
-      reading(folder, _WAY_OUT),
-      console.taking(f"checking and loading the checkpoint of step {step}"),
-    ):
+    with console.taking(f"checking and loading the checkpoint of step {step}"):
       params = checkpoints.restore_ema(experiment.state_shapes.ema_params, step)
   finally:
     checkpoints.close()

@@ -6,7 +6,9 @@ by renaming its folder, so a killed write leaves nothing that looks complete; it
 does not notice damaged bytes, so a manifest of sha256 sums lies beside.
 """
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from absl import logging
 
 from lowdiff_jax import files
 from lowdiff_jax.distributed import is_main
+from lowdiff_jax.reading import reading
 from lowdiff_jax.train.state import TrainState
 from lowdiff_jax.types import UserError
 
@@ -49,7 +52,15 @@ class Checkpoints:
       create=create,
       cleanup_tmp_directories=create,
     )
-    self._manager = ocp.CheckpointManager(self._directory, options=options)
+    # Orbax looks at the newest.
+    way_out = (
+      "delete the folder of its highest step to go on from the one before"
+    )
+    with contextlib.ExitStack() as stack:
+      stack.enter_context(reading(self._directory, way_out))
+      if create:
+        stack.enter_context(files.writing(self._directory))
+      self._manager = ocp.CheckpointManager(self._directory, options=options)
     self._verified: set[tuple[int, str]] = set()
 
   def latest_step(self) -> int | None:
@@ -92,9 +103,10 @@ class Checkpoints:
   def meta(self, step: int | None = None) -> dict[str, Any]:
     """What `save` was given, of the newest checkpoint or that of `step`."""
     step = self.existing_step(step)
-    self._verify(step, "meta/")
-    args = ocp.args.Composite(meta=ocp.args.JsonRestore())
-    return self._manager.restore(step, args=args)["meta"]
+    with self.reading(step):
+      self._verify(step, "meta/")
+      args = ocp.args.Composite(meta=ocp.args.JsonRestore())
+      return self._manager.restore(step, args=args)["meta"]
 
   def restore(self, target: TrainState) -> TrainState:
     """The newest checkpoint.
@@ -108,21 +120,28 @@ class Checkpoints:
     Raises:
       UserError: there is none, it is damaged, or of another architecture.
     """
-    step = self._checked(None, target.params)
-    restored = self._manager.restore(
-      step,
-      args=ocp.args.Composite(
-        state=ocp.args.StandardRestore(target._replace(ema_params=None)),
-        ema=ocp.args.StandardRestore(target.ema_params),
-      ),
+    args = ocp.args.Composite(
+      state=ocp.args.StandardRestore(target._replace(ema_params=None)),
+      ema=ocp.args.StandardRestore(target.ema_params),
     )
-    return restored["state"]._replace(ema_params=restored["ema"])
+    with self.reading(self.existing_step()) as step:
+      self._check(step, target.params)
+      restored = self._manager.restore(step, args=args)
+      return restored["state"]._replace(ema_params=restored["ema"])
 
   def restore_ema(self, target: Any, step: int | None = None) -> Any:
     """The EMA weights alone; see `restore`."""
-    step = self._checked(step, target)
     args = ocp.args.Composite(ema=ocp.args.StandardRestore(target))
-    return self._manager.restore(step, args=args)["ema"]
+    with self.reading(self.existing_step(step)) as step:
+      self._check(step, target)
+      return self._manager.restore(step, args=args)["ema"]
+
+  @contextlib.contextmanager
+  def reading(self, step: int) -> Iterator[int]:
+    """Turns errors of a damaged checkpoint into a UserError; yields `step`."""
+    folder = self._directory / str(step)
+    with reading(folder, "delete it to go on from the checkpoint before it"):
+      yield step
 
   def sha256(self, step: int) -> str | None:
     """SHA-256 of a checkpoint's manifest, and so of its content."""
@@ -143,9 +162,8 @@ class Checkpoints:
       self._manager.wait_until_finished()
     self._write_manifests()
 
-  def _checked(self, step: int | None, params: Any) -> int:
-    """The step to restore, once its bytes and shapes are known to be right."""
-    step = self.existing_step(step)
+  def _check(self, step: int, params: Any) -> None:
+    """Raises UserError if bytes or shapes of a checkpoint are not right."""
     self._verify(step)
     there, here = self.meta(step)["shapes"], _shapes(params)
     for name in sorted(there.keys() | here.keys()):
@@ -156,7 +174,6 @@ class Checkpoints:
           f"{here.get(name, 'absent')} here; use the config it was trained "
           f"with, or another {self._option}"
         )
-    return step
 
   def _none(self) -> UserError:
     return UserError(

@@ -102,6 +102,7 @@ def test_a_cut_picture_is_named(tmp_path):
   [
     ({"x": PIXELS}, "has no array arr_0 or images"),
     ({"arr_0": PIXELS / 255}, "float64 .* expected uint8"),
+    ({"images": PIXELS[:0]}, "it holds no image"),
     ({"images": PIXELS[0]}, r"uint8 \(6, 6, 3\), expected"),
     ({"images": PIXELS[:, :4]}, "is 6x4 with 3 channels, expected 6x6"),
     ({"images": PIXELS[..., :1]}, "with 1 channels, expected .* 3 channels"),
