@@ -82,7 +82,11 @@ def read_npz(path: Path, *, without: tuple[str, ...] = ()) -> dict[str, Any]:
       members: Any = file.zip
       size = sum(member.file_size for member in members.infolist())
       refuse_bomb(path, size)
-      return {name: file[name] for name in file.files if name not in without}
+      arrays = {name: file[name] for name in file.files if name not in without}
+    for name, array in arrays.items():
+      if not isinstance(array, np.ndarray):  # But the bytes of another file.
+        raise ValueError(f"{name} in it is no array")
+  return arrays
 
 
 def refuse_bomb(path: Path, unpacked: int) -> None:

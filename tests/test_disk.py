@@ -101,7 +101,7 @@ def test_a_cache_of_compiled_programs_that_is_full_is_one_warning(tmp_path):
     )
   assert done.stdout == "1.0\n2.0\n3.0\n"
   (warning,) = done.stderr.splitlines()
-  assert warning.startswith("warning: Error ") and f"{folder}/kept" in warning
+  assert warning.startswith("WARNING: Error ") and f"{folder}/kept" in warning
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,13 @@ import zlib
 import numpy as np
 import pytest
 
-from lowdiff_jax.experiment import identity, model_folder
+from lowdiff_jax.experiment import identity, model_folder, run_folder
 from lowdiff_jax.experiment.latent_sets import read_statistics
 from lowdiff_jax.models.weights import state_dict
 from lowdiff_jax.models.weights.tree import place
 from lowdiff_jax.reading import read_json, read_npz, reading
+from lowdiff_jax.train.checkpoint import Checkpoints
+from lowdiff_jax.train.state import TrainState
 from lowdiff_jax.types import UserError
 from tests import tiny
 
@@ -80,6 +82,13 @@ def npy(array):
   return file.getvalue()
 
 
+def stored(data):
+  """A zip with these bytes as the array "a"."""
+  file = io.BytesIO()
+  write_npz(file, data)
+  return file.getvalue()
+
+
 def test_arrays_that_cannot_be_read(tmp_path):
   path = tmp_path / "a.npz"
   for array, said in (
@@ -98,6 +107,7 @@ def test_arrays_that_cannot_be_read(tmp_path):
     (encrypted(whole), "is encrypted"),
     (whole[:-5], "cannot be read"),
     (npy(np.zeros(3)), r"it is no \.npz"),
+    (stored(b"not an array"), "a in it is no array"),
     (b"", "No data left"),
   ):
     path.write_bytes(data)
@@ -201,3 +211,29 @@ def test_a_spec_that_is_none():
       identity.read_spec({"spec": {"num_classes": -1, **spec}})
   found, latents = identity.read_spec({"spec": tiny.SPEC._asdict()})
   assert found == tiny.SPEC and latents is None
+
+
+@pytest.mark.parametrize(
+  ("name", "content", "said"),
+  [
+    ("_CHECKPOINT_METADATA", '{"performance_metrics": 1e308}', "highest step"),
+    ("manifest.json", "[", "checkpoint before it"),
+    ("manifest.json", "[1]", "checkpoint before it"),
+  ],
+)
+def test_checkpoints_whose_json_is_damaged(name, content, said, tmp_path):
+  leaf = np.zeros(2, np.float32)
+  state = TrainState(
+    step=np.int32(7),
+    images_seen=np.uint32(56),
+    params={"a": leaf},
+    ema_params={"a": leaf},
+    opt_state=(),
+  )
+  checkpoints = Checkpoints(tmp_path / "checkpoints")
+  checkpoints.save(state, {"config": identity.to_json(tiny.config())})
+  checkpoints.close()
+  assert run_folder.read_config(tmp_path) is not None
+  (tmp_path / "checkpoints" / "7" / name).write_text(content)
+  with pytest.raises(UserError, match=f"checkpoints.* delete .*{said}"):
+    run_folder.read_config(tmp_path)

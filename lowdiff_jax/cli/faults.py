@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
+from absl import logging as absl_logging
+
 from lowdiff_jax import files
 from lowdiff_jax.cli import processes
 from lowdiff_jax.types import UserError
@@ -23,14 +25,17 @@ _GIVEN_UP = "Event loop is closed"
 
 
 def quiet_libraries() -> None:
-  """Drops what Orbax and TensorStore print of a disk's fault.
+  """Makes each warning a line, and drops what Orbax prints of a disk's fault.
 
-  Each of their threads prints a traceback, hundreds in all, of the failure that
-  the program reports in one line. JAX's cache of compiled programs warns once.
+  Each of its threads and TensorStore's prints a traceback, hundreds in all, of
+  the failure that the program reports in one line. JAX's cache of compiled
+  programs warns once.
   """
   for name in ("absl", "asyncio"):
     logging.getLogger(name).addFilter(_is_news)
-  warnings.showwarning = _once(warnings.showwarning)
+  line = logging.Formatter("%(levelname)s: %(message)s")
+  absl_logging.get_absl_handler().setFormatter(line)
+  warnings.showwarning = _warn()
   sys.unraisablehook = _hook(sys.unraisablehook)
 
 
@@ -41,19 +46,20 @@ def _is_news(record: logging.LogRecord) -> bool:
   return files.disk_fault(error) is None
 
 
-def _once(before: Callable[..., None]) -> Callable[..., None]:
-  warned: list[Any] = []
+def _warn() -> Callable[..., None]:
+  """Prints a warning as a line; that of the compilation cache once."""
+  cache: list[Any] = []
 
   def show(message: Warning | str, *args: Any, **kwargs: Any) -> None:
-    if _CACHE not in str(message):
-      before(message, *args, **kwargs)
-    elif not warned:
-      warned.append(message)
+    del args, kwargs  # Where in the code it was.
+    text = " ".join(str(message).split())
+    if _CACHE in text:
+      if cache:
+        return
+      cache.append(message)
       folder = os.environ.get("JAX_COMPILATION_CACHE_DIR", _CACHE_FOLDER)
-      print(
-        f"warning: {message}: the run goes on; free space, or delete {folder}",
-        file=sys.stderr,
-      )
+      text += f": the run goes on; free space, or delete {folder}"
+    print(f"WARNING: {text}", file=sys.stderr)
 
   return show
 

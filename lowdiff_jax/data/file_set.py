@@ -64,7 +64,8 @@ def open_files(root: Path) -> FileSet:
       stamps = _sorted(dict(_walk(root)))
       return FileSet(root, f"{root}/", stamps, lambda n: (root / n).open("rb"))
     if not root.exists():
-      raise UserError(f"there is no folder or zip {root}")
+      kind = "file" if root.suffix else "folder"
+      raise UserError(f"there is no {kind} {root}")
     return _open_zip(root)
 
 

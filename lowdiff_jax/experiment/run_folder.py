@@ -32,18 +32,29 @@ def read_config(workdir: Path, step: int | None = None) -> ConfigDict | None:
   folder = workdir / "checkpoints"
   if not folder.is_dir():
     return None
-  checkpoints = Checkpoints(folder, create=False)
+  checkpoints = _open(workdir)
   try:
     if checkpoints.latest_step() is None:
       return None
-    with reading(folder, _WAY_OUT):
+    step = checkpoints.existing_step(step)
+    with reading(folder / str(step), _WAY_OUT):
       meta = checkpoints.meta(step)
   finally:
     checkpoints.close()
   if "config" in meta:
-    with naming(str(folder)):
+    with naming(str(folder / str(step))):
       return identity.from_json(meta["config"])
   return identity.read_file(workdir / "config.json")
+
+
+def _open(workdir: Path) -> Checkpoints:
+  folder = workdir / "checkpoints"
+  # Orbax looks at the newest.
+  way_out = (
+    "delete the folder of its highest step, to go on from the one before"
+  )
+  with reading(folder, way_out):
+    return Checkpoints(folder, create=False)
 
 
 def load(
@@ -63,7 +74,7 @@ def load(
   Raises:
     UserError: there is no such checkpoint, or it is not of this config.
   """
-  checkpoints = Checkpoints(workdir / "checkpoints", create=False)
+  checkpoints = _open(workdir)
   try:
     wanted = config.sampling.checkpoint
     step = checkpoints.existing_step(None if wanted < 0 else wanted)

@@ -239,6 +239,14 @@ def test_no_labels_in_dataset_json(tmp_path):
   assert (everything(splits)[1] == NO_LABEL).all()
 
 
+def test_labels_of_nothing_readable(tmp_path):
+  edm_set(tmp_path / "set", [0] * 4)
+  for path in (tmp_path / "set").rglob("*.png"):
+    path.write_bytes(b"?")
+  with pytest.raises(UserError, match="fewer than 4 readable images"):
+    open_set(tmp_path / "set")
+
+
 def test_another_programs_dataset_json(tmp_path):
   write(tmp_path / "set", "cat/0.png", "cat/1.png", "dog/0.png", "dog/1.png")
   (tmp_path / "set" / "dataset.json").write_text('{"images": []}')

@@ -136,8 +136,8 @@ class _Folder(Reader):
         f"folder:{root}",
         resolution=8,
         crop="center",
-        data_dir=str(root.parent),
         hold_out=0.0,
+        data_dir=str(root.parent / "kept"),
       )
       test.read(range(len(test)))
       images = train.read(range(len(train))).image

@@ -18,11 +18,15 @@ from lowdiff_jax.data.source import open_splits
 _COUNT = 6
 
 
-def _read(name: str) -> None:
-  folder = str(Path(name.partition(":")[2]).parent)
-  for split in open_splits(
-    name, resolution=8, crop="center", data_dir=folder, hold_out=0.1
-  ):
+def _read(kind: str, path: Path) -> None:
+  splits = open_splits(
+    f"{kind}:{path}",
+    resolution=8,
+    crop="center",
+    hold_out=0.1,
+    data_dir=str(path.parent / "kept"),
+  )
+  for split in splits:
     batch = split.read(range(len(split)))
     assert batch.image.shape[1:] == (8, 8, split.spec.channels)
     assert batch.image.dtype == np.uint8
@@ -80,7 +84,7 @@ class Zip(Reader):
 
   def read(self, candidate: Path) -> None:
     """Opens the splits and reads them."""
-    _read(f"zip:{candidate}")
+    _read("zip", candidate)
 
 
 class Npz(Reader):
@@ -115,7 +119,7 @@ class Npz(Reader):
 
   def read(self, candidate: Path) -> None:
     """Opens the splits and reads them."""
-    _read(f"npz:{candidate}")
+    _read("npz", candidate)
 
 
 READERS: tuple[type[Reader], ...] = (Zip, Npz)

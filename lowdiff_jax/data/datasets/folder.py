@@ -191,7 +191,7 @@ def _listed_classes(
     raise UserError(
       f"{where}: expected labels as in [['00000/img00000000.png', 6], ...]"
     ) from error
-  if not by_name:
+  if not by_name or not names:
     return (), np.full(len(names), NO_LABEL, np.int32)
   lacking = [name for name in names if name not in by_name]
   if lacking:
