@@ -121,7 +121,10 @@ def _claim(folder: Path, settings: dict[str, Any], process_index: int) -> None:
   try:
     there = json.loads(path.read_text())
   except OSError as error:
-    raise UserError(f"cannot read {path} ({error.strerror})") from error
+    raise UserError(
+      f"{path} cannot be read ({error.strerror}): remove {folder}, or choose "
+      "another folder"
+    ) from error
   except (ValueError, RecursionError):
     raise UserError(
       f"{path} is damaged: remove {folder}, or choose another folder"
