@@ -7,6 +7,7 @@ With crop="adm" it is shrunk and cropped as ADM does it, the custom of ImageNet.
 
 import dataclasses
 import functools
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,12 +15,13 @@ import jax
 import numpy as np
 from PIL import Image
 
-from lowdiff_jax.data.pipeline import THREADS
 from lowdiff_jax.types import Batch, ImageSource, ImageSpec, UserError
 
 CROPS = ("none", "center", "adm")
 # Splits that take less than this are decoded once and held in memory.
 MEMORY_LIMIT = 2 << 30
+# That decode images.
+THREADS = min(16, os.cpu_count() or 1)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,16 +1,13 @@
 """From a source of images to batches: of training, or just all in order."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import grain
 import numpy as np
 
+from lowdiff_jax.data.images import THREADS
 from lowdiff_jax.types import Batch, ImageSet, ImageSource
-
-# That decode images.
-THREADS = min(16, os.cpu_count() or 1)
 
 
 def batches(

@@ -5,6 +5,8 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from lowdiff_jax.schedules.space import MAX_STEPS
+
 # The largest and the least positive number of float32, in which all is
 # computed, and the largest of int32, in which images and steps are counted.
 LARGEST, LEAST, MOST = 3.4e38, 1.2e-38, 2**31 - 1
@@ -124,8 +126,7 @@ level = Rule(
   "a number from 1e-6 to 1e6",
   lambda v: _is_number(v) and 1e-6 <= v <= 1e6,
 )
-# More steps than are of use; a grid of 1e9 would fill the memory.
-steps = integer(1, 10_000)
+steps = integer(1, MAX_STEPS)
 seed = integer(0, 2**32 - 1)
 # Metrics of one image do not exist.
 image_count = Rule(

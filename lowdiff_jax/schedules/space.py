@@ -10,6 +10,8 @@ FACTORS = (0.5, 0.7, 1.4, 2.0)
 SAMPLERS = ("dpmpp_2m", "heun", "euler")
 RHOS = (1.0, 2.0, 3.0, 5.0, 7.0, 10.0)
 LOW_RES_SIGMAS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2)
+# More are of no use; a grid of 1e9 would fill the memory.
+MAX_STEPS = 10_000
 GUIDANCE_SCALES = (1.0, 1.25, 1.5, 2.0, 2.5)
 
 # Each stage's fields and their values, hashable.
@@ -97,7 +99,8 @@ def _value(
   old = stage[field]
   if field == "steps":
     new = round(old * 2 ** rng.uniform(-1, 1))
-    return max(1, new if new != old else old + int(rng.choice([-1, 1])))
+    new = new if new != old else old + int(rng.choice([-1, 1]))
+    return int(np.clip(new, 1, MAX_STEPS))
   if field in ("sigma_max", "sigma_min", "shift"):
     return float(f"{old * rng.choice(FACTORS):.3g}")
   if field == "sampler":

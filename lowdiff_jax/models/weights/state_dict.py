@@ -57,11 +57,16 @@ def _safetensors(path: Path) -> dict[str, np.ndarray]:
 
 
 def _npz(path: Path) -> dict[str, np.ndarray]:
-  arrays = read_npz(path)
+  # What is text describes the network.
+  arrays = {n: x for n, x in read_npz(path).items() if not _is_text(x)}
   marked = [name for name in arrays if name.startswith("params/")]
   return {
     name.removeprefix("params/"): arrays[name] for name in marked or arrays
   }
+
+
+def _is_text(array: Any) -> bool:
+  return isinstance(array, np.ndarray) and array.dtype.kind == "U"
 
 
 _READ = {
