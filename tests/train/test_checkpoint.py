@@ -5,7 +5,8 @@ import jax
 import numpy as np
 import pytest
 
-from lowdiff_jax.train.checkpoint import MANIFEST, Checkpoints
+from lowdiff_jax.train.checkpoint import Checkpoints
+from lowdiff_jax.train.manifest import MANIFEST
 from lowdiff_jax.types import UserError
 from tests import tiny
 
