@@ -31,12 +31,14 @@ def damaged_file(folder: Path, part: str = "") -> Path | None:
   """The first file of a checkpoint that is not as in the manifest, if any.
 
   Args:
-    folder: of the checkpoint; without a manifest there is only a warning.
+    folder: of the checkpoint; nothing is compared without a manifest, and there
+      is a warning if all should be.
     part: what the names of the files that are compared begin with.
   """
   path = folder / MANIFEST
   if not path.exists():
-    logging.warning("%s has no manifest: its bytes are not checked", folder)
+    if not part:
+      logging.warning("%s has no manifest: its bytes are not checked", folder)
     return None
   for name, digest in json.loads(path.read_text()).items():
     # Earlier versions summed the manifest that a kill had left unfinished.
