@@ -14,6 +14,9 @@ from lowdiff_jax.generate import grids
 from lowdiff_jax.generate.generator import concatenate
 from lowdiff_jax.types import UserError
 
+# The name of the image that shows each stage.
+STRIP = "strip"
+
 
 def run(config: ConfigDict, workdir: Path) -> None:
   """Writes config.upscale.input at the top resolution to workdir/upscaled."""
@@ -33,6 +36,11 @@ def run(config: ConfigDict, workdir: Path) -> None:
       codec.channels,
       image_decoder(config),
     )
+  if STRIP in names:
+    raise UserError(
+      f"config.upscale.input: rename {STRIP}: upscaled/{STRIP}.png shows each "
+      "stage"
+    )
   first = sides.index(low_res.shape[1]) + 1
   request = model.request(len(names), label=config.sampling.label)
   with console.taking(f"upscaling {len(names)} images"):
@@ -49,7 +57,9 @@ def run(config: ConfigDict, workdir: Path) -> None:
   folder = workdir / "upscaled"
   files.make_folder(folder)
   for name, image in zip(names, images.stages[-1], strict=True):
-    grids.write_png(folder / f"{name}.png", image)
+    path = folder / f"{name}.png"
+    files.make_folder(path.parent)
+    grids.write_png(path, image)
   rows = [stage[: grids.COLUMNS] for stage in (low_res, *images.stages)]
-  grids.write_png(folder / "strip.png", grids.strip(rows))
+  grids.write_png(folder / f"{STRIP}.png", grids.strip(rows))
   print(f"{len(names)} images in {folder}; strip.png shows each stage")

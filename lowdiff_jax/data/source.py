@@ -1,6 +1,7 @@
 """Where images come from: a TFDS set, a folder, a zip or an .npz."""
 
 import hashlib
+import os
 from pathlib import Path
 
 from lowdiff_jax.data.datasets.folder import open_folder
@@ -70,6 +71,6 @@ def open_splits(
 
 def _survey_file(path: Path, data_dir: str) -> Path:
   place = str(path.absolute())
-  key = hashlib.sha256(place.encode()).hexdigest()
+  key = hashlib.sha256(os.fsencode(place)).hexdigest()
   name = f"{path.stem}_{key[:12]}.json"
   return data_folder(data_dir) / "surveys" / name

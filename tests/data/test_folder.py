@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from lowdiff_jax.data import held_out, source, survey
+from lowdiff_jax.data.datasets import folder
 from lowdiff_jax.data.decode import Decoder
 from lowdiff_jax.data.file_set import open_files
 from lowdiff_jax.types import NO_LABEL, UserError
@@ -369,3 +370,103 @@ def test_the_copy_of_a_folder_is_the_same_set(tmp_path):
   for images, labels in ours[1:]:
     np.testing.assert_array_equal(images, ours[0][0])
     np.testing.assert_array_equal(labels, ours[0][1])
+
+
+def test_pipes_are_no_data(tmp_path):
+  """Reading one would wait for its writer for ever."""
+  write(tmp_path / "set", *(f"{i}.png" for i in range(4)))
+  os.mkfifo(tmp_path / "set" / "pipe.png")
+  assert len(everything(open_set(tmp_path / "set"))[0]) == 4
+  assert len(folder.read_small_images(tmp_path / "set", (8,), 3)[0]) == 4
+  with pytest.raises(UserError, match="neither a folder nor a file"):
+    open_set(tmp_path / "set" / "pipe.png")
+
+
+def test_names_of_images_to_upscale_are_their_own(tmp_path):
+  write(tmp_path, "cat/1.png", "dog/1.png", "a.png", "a.bmp", "B.png")
+  names, _ = folder.read_small_images(tmp_path, (8,), 3)
+  assert sorted(names) == ["B", "a.bmp", "a.png", "cat/1", "dog/1"]
+
+
+def test_a_bomb_is_not_unpacked(tmp_path, caplog):
+  write(tmp_path / "set", *(f"{i}.png" for i in range(4)))
+  path = pack(tmp_path / "set", tmp_path / "set.zip")
+  with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+    archive.writestr("bomb.png", bytes(100 << 20))
+  assert len(everything(open_set(path, "zip"))[0]) == 4
+  assert "bomb.png (it would unpack to 100 MiB" in caplog.text
+
+
+@pytest.mark.parametrize("prefix", ["./", ".\\", "set\\", "set/./"])
+def test_names_in_zips_of_other_tools(prefix, tmp_path):
+  names = [f"{c}/{i}.png" for c in ("cat", "dog") for i in range(3)]
+  write(tmp_path / "set", *names)
+  with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+    for name in names:
+      other = name.replace("/", "\\") if "\\" in prefix else name
+      content = (tmp_path / "set" / name).read_bytes()
+      archive.writestr(zipfile.ZipInfo(prefix + other), content)
+  splits = open_set(tmp_path / "set.zip", "zip")
+  assert splits[0].class_names == ("cat", "dog")
+  ours, labels = everything(open_set(tmp_path / "set"))
+  np.testing.assert_array_equal(everything(splits)[0], ours)
+  np.testing.assert_array_equal(everything(splits)[1], labels)
+
+
+def test_names_that_lead_out_of_a_zip_are_named(tmp_path, caplog):
+  write(tmp_path / "set", *(f"{i}.png" for i in range(4)))
+  path = pack(tmp_path / "set", tmp_path / "set.zip")
+  with zipfile.ZipFile(path, "a") as archive:
+    archive.writestr("a/../../b.png", b"?")
+  open_set(path, "zip")
+  assert "lead out of it, the first is a/../../b.png" in caplog.text
+
+
+@pytest.mark.parametrize(
+  ("names", "classes"),
+  [
+    (["cat/0", "cat/1", "cat/2", "cat/3"], ("cat",)),
+    (["set/cat/0", "set/cat/1", "set/dog/0", "set/dog/1"], ("cat", "dog")),
+    (["a/b/cat/0", "a/b/dog/0", "a/b/dog/1", "a/b/dog/2"], ("cat", "dog")),
+    (["0", "1", "2", "3"], ()),
+  ],
+)
+def test_a_folder_and_a_zip_of_it_have_the_same_classes(
+  names, classes, tmp_path
+):
+  write(tmp_path / "set", *(f"{name}.png" for name in names))
+  (tmp_path / "set" / "README.txt").write_text("about it")
+  path = pack(tmp_path / "set", tmp_path / "set.zip")
+  for splits in (open_set(tmp_path / "set"), open_set(path, "zip")):
+    assert splits[0].class_names == classes
+
+
+def test_two_links_to_one_folder_are_two_classes(tmp_path):
+  write(tmp_path / "real", "0.png", "1.png")
+  write(tmp_path / "set", "dog/0.png", "dog/1.png")
+  for name in ("cat", "kitten"):
+    (tmp_path / "set" / name).symlink_to(tmp_path / "real")
+  splits = open_set(tmp_path / "set")
+  assert splits[0].class_names == ("cat", "dog", "kitten")
+
+
+@pytest.mark.parametrize("damage", ["[" * 100_000, "null", "types", "sizes"])
+def test_a_damaged_survey_is_none(damage, tmp_path):
+  written = write(tmp_path / "set", *(f"{i}.png" for i in range(4)))
+  open_set(tmp_path / "set")
+  (kept,) = (tmp_path / "kept_set" / "surveys").iterdir()
+  record = json.loads(kept.read_text())
+  wrong = {"types": ["x", None, 3, ""], "sizes": [-5, 10**9, 7, ""]}
+  if damage in wrong:
+    for row in record["files"].values():
+      row[2:] = wrong[damage]
+    damage = json.dumps(record)
+  kept.write_text(damage)
+  assert same_images(everything(open_set(tmp_path / "set"))[0], written)
+
+
+def test_names_that_are_no_utf_8(tmp_path):
+  root = tmp_path / os.fsdecode(b"\xff\xfe")
+  written = write(root, "0.png", os.fsdecode(b"\xff.png"), "2.png", "3.png")
+  for _ in range(2):
+    assert same_images(everything(open_set(root))[0], written)
