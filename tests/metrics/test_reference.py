@@ -141,3 +141,7 @@ def test_files_of_something_else_are_named(tmp_path):
   np.savez(path, **gaussian(), meta=json.dumps({"network_sha256": "b" * 64}))
   with pytest.raises(UserError, match="was made with other weights"):
     read(path)
+  for features in (3.0, np.zeros((0, SIZE)), np.zeros((5, 2)), np.full(4, "a")):
+    np.savez(path, **gaussian(), features=features)
+    with pytest.raises(UserError, match="features is .* expected numbers"):
+      read(path)
