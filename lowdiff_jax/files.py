@@ -14,6 +14,9 @@ from typing import Any
 
 from lowdiff_jax.types import UserError
 
+# Ends the name of a file that is being written.
+PARTIAL = ".partial"
+
 # Faults of a disk, and the way out of each.
 _WAYS_OUT = {
   errno.ENOSPC: "free space",
@@ -112,7 +115,7 @@ def replacing(path: Path) -> Iterator[Path]:
   Raises:
     DiskError: the disk is full or broken.
   """
-  partial = path.with_name(f"{path.name}.partial")
+  partial = path.with_name(path.name + PARTIAL)
   with writing(path):
     try:
       yield partial

@@ -104,6 +104,32 @@ def test_a_cache_of_compiled_programs_that_is_full_is_one_warning(tmp_path):
   assert warning.startswith("WARNING: Error ") and f"{folder}/kept" in warning
 
 
+TASKS = """
+import asyncio
+from lowdiff_jax.cli import faults
+faults.quiet_libraries()
+async def fail():
+  raise ValueError
+async def leave():
+  task = asyncio.create_task(fail())
+  await asyncio.sleep(0)
+asyncio.run(leave())
+print("ended")
+"""
+
+
+def test_a_task_that_nobody_waits_for_prints_no_traceback():
+  done = subprocess.run(
+    [sys.executable, "-c", TASKS],
+    cwd=command_line.REPOSITORY,
+    env=command_line.environment(),
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  assert (done.stdout, done.stderr) == ("ended\n", "")
+
+
 @pytest.mark.parametrize(
   ("error", "number"),
   [

@@ -213,15 +213,7 @@ def test_a_spec_that_is_none():
   assert found == tiny.SPEC and latents is None
 
 
-@pytest.mark.parametrize(
-  ("name", "content", "said"),
-  [
-    ("_CHECKPOINT_METADATA", '{"performance_metrics": 1e308}', "highest step"),
-    ("manifest.json", "[", "checkpoint before it"),
-    ("manifest.json", "[1]", "checkpoint before it"),
-  ],
-)
-def test_checkpoints_whose_json_is_damaged(name, content, said, tmp_path):
+def test_checkpoints_whose_json_is_damaged(tmp_path):
   leaf = np.zeros(2, np.float32)
   state = TrainState(
     step=np.int32(7),
@@ -230,10 +222,18 @@ def test_checkpoints_whose_json_is_damaged(name, content, said, tmp_path):
     ema_params={"a": leaf},
     opt_state=(),
   )
-  checkpoints = Checkpoints(tmp_path / "checkpoints")
+  folder = tmp_path / "checkpoints"
+  checkpoints = Checkpoints(folder)
   checkpoints.save(state, {"config": identity.to_json(tiny.config())})
   checkpoints.close()
   assert run_folder.read_config(tmp_path) is not None
-  (tmp_path / "checkpoints" / "7" / name).write_text(content)
-  with pytest.raises(UserError, match=f"checkpoints.* delete .*{said}"):
-    run_folder.read_config(tmp_path)
+  for content in ("[", "[1]"):
+    (folder / "7" / "manifest.json").write_text(content)
+    with pytest.raises(UserError, match=r"/7 .* delete .*checkpoint before it"):
+      run_folder.read_config(tmp_path)
+  odd = '{"performance_metrics": 1e308}'
+  (folder / "7" / "_CHECKPOINT_METADATA").write_text(odd)
+  with pytest.raises(
+    UserError, match=r"checkpoints .* delete its highest step"
+  ):
+    Checkpoints(folder)

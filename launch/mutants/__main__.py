@@ -33,6 +33,7 @@ FIRST = {
   "train/checkpoint.py": "tests/train/test_checkpoint.py",
   "train/ema.py": "tests/train/test_averages.py",
   "train/loop.py": "tests/train/test_loop.py",
+  "train/manifest.py": "tests/train/test_checkpoint.py",
   "train/objective.py": "tests/train/test_objective.py",
   "train/optimizer.py": "tests/train/test_averages.py",
   "train/state.py": "tests/train/test_averages.py",

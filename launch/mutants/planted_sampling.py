@@ -13,6 +13,7 @@ _STATE = "train/state.py"
 _OBJECTIVE = "train/objective.py"
 _LOOP = "train/loop.py"
 _CHECKPOINT = "train/checkpoint.py"
+_MANIFEST = "train/manifest.py"
 _WRITER = "train/writer.py"
 
 MUTANTS = tuple(
@@ -140,7 +141,7 @@ MUTANTS = tuple(
     (_LOOP, "128 + number", "number"),
     # Checkpoints and logs.
     (_CHECKPOINT, "max_to_keep=keep", "max_to_keep=keep + 1"),
-    (_CHECKPOINT, "files.sha256(file) != digest", "False"),
+    (_MANIFEST, "files.sha256(file) != digest", "False"),
     (_CHECKPOINT, "there.get(name) != here.get(name)", "False"),
     (_CHECKPOINT, "int(state.images_seen)", "int(state.step)"),
     (_WRITER, 'record["step"] <= start_step', 'record["step"] < start_step'),

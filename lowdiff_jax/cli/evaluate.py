@@ -24,7 +24,6 @@ from lowdiff_jax.experiment.image_sets import image_decoder
 from lowdiff_jax.experiment.run_folder import load
 from lowdiff_jax.experiment.trained import Trained
 from lowdiff_jax.metrics import table
-from lowdiff_jax.train.checkpoint import Checkpoints
 from lowdiff_jax.types import Evaluator, ImageSet, UserError
 
 
@@ -77,9 +76,6 @@ def _generated(workdir: Path, model: Trained, first: int) -> Subject:
   experiment, step = model.experiment, model.step
   config = experiment.config
   count = config.evaluation.images
-  checkpoints = Checkpoints(workdir / "checkpoints", create=False)
-  digest = checkpoints.sha256(step)
-  checkpoints.close()
   return Subject(
     f"step_{step:08d}_images_{count}" + (f"_from_{first}" if first else ""),
     model.images(count, first),
@@ -93,7 +89,7 @@ def _generated(workdir: Path, model: Trained, first: int) -> Subject:
       ),
       "rounding": "trunc(clip(127.5 x + 128, 0, 255))",
       "checkpoint": str(workdir / "checkpoints" / str(step)),
-      "checkpoint_sha256": digest,
+      "checkpoint_sha256": model.checkpoint_sha256,
       "parameters": f"EMA, half-life {config.ema.half_life_images:g} images",
       "images_trained_on": model.images_seen,
       "sampling": [stage.to_json() for stage in experiment.stages],

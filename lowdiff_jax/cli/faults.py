@@ -22,13 +22,16 @@ _CACHE = "persistent compilation cache entry"
 _CACHE_FOLDER = "~/.cache/lowdiff_jax"
 # What TensorStore's threads print of the writes that were given up.
 _GIVEN_UP = "Event loop is closed"
+# What asyncio says of a task that failed beside the one whose error was raised.
+_NOT_RETRIEVED = "exception was never retrieved"
 
 
 def quiet_libraries() -> None:
-  """Makes each warning a line, and drops what Orbax prints of a disk's fault.
+  """Makes each warning a line, and drops what Orbax prints of its failures.
 
-  Each of its threads and TensorStore's prints a traceback, hundreds in all, of
-  the failure that the program reports in one line. JAX's cache of compiled
+  Each of its threads, tasks and TensorStore's prints a traceback, hundreds in
+  all, of the failure that the program reports in one line, or that ended well:
+  a checkpoint that training removed while it was read. JAX's cache of compiled
   programs warns once.
   """
   for name in ("absl", "asyncio"):
@@ -40,6 +43,8 @@ def quiet_libraries() -> None:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
+  if _NOT_RETRIEVED in record.getMessage():
+    return False
   error = record.exc_info[1] if record.exc_info else None
   if error is None:
     error = Exception(record.getMessage())

@@ -49,7 +49,9 @@ def _of_run(workdir: Path, fresh: dict[str, Any]) -> dict[str, Any]:
     workdir / "checkpoints", create=False, option="--config.model.init_from"
   )
   with reading(workdir / "checkpoints"):
-    params = checkpoints.restore_ema(fresh)
+    params = checkpoints.read(
+      None, lambda step: checkpoints.restore_ema(fresh, step)
+    )
   checkpoints.close()
   return params
 

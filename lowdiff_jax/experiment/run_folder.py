@@ -1,5 +1,6 @@
 """The folder of a run: its own config, and the model of a checkpoint."""
 
+import contextlib
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -29,14 +30,12 @@ def read_config(workdir: Path, step: int | None = None) -> ConfigDict | None:
   folder = workdir / "checkpoints"
   if not folder.is_dir():
     return None
-  checkpoints = Checkpoints(workdir / "checkpoints", create=False)
-  try:
+  with contextlib.closing(Checkpoints(folder, create=False)) as checkpoints:
     if checkpoints.latest_step() is None:
       return None
-    step = checkpoints.existing_step(step)
-    meta = checkpoints.meta(step)
-  finally:
-    checkpoints.close()
+    step, meta = checkpoints.read(
+      step, lambda step: (step, checkpoints.meta(step))
+    )
   if "config" in meta:
     with naming(str(folder / str(step))):
       return identity.from_json(meta["config"])
@@ -60,25 +59,34 @@ def load(
   Raises:
     UserError: there is no such checkpoint, or it is not of this config.
   """
-  checkpoints = Checkpoints(workdir / "checkpoints", create=False)
-  try:
-    wanted = config.sampling.checkpoint
-    step = checkpoints.existing_step(None if wanted < 0 else wanted)
+  wanted, folder = config.sampling.checkpoint, workdir / "checkpoints"
+  with contextlib.closing(Checkpoints(folder, create=False)) as checkpoints:
+    return checkpoints.read(
+      None if wanted < 0 else wanted,
+      lambda step: _load(config, checkpoints, step, experiment),
+    )
+
+
+def _load(
+  config: ConfigDict,
+  checkpoints: Checkpoints,
+  step: int,
+  experiment: Experiment | None,
+) -> Trained:
+  with checkpoints.reading(step):
+    meta = checkpoints.meta(step)
+    seen = meta.get("images_seen")  # Older checkpoints lack it.
+    if not isinstance(seen, int | None):
+      raise ValueError(f"images_seen is {seen!r}")
+  if experiment is None:
     with checkpoints.reading(step):
-      meta = checkpoints.meta(step)
-      seen = meta.get("images_seen")  # Older checkpoints lack it.
-      if not isinstance(seen, int | None):
-        raise ValueError(f"images_seen is {seen!r}")
-    if experiment is None:
-      with checkpoints.reading(step):
-        spec, latents = identity.read_spec(meta)
-      experiment = build_experiment(config, spec, latents)
-    with console.taking(f"checking and loading the checkpoint of step {step}"):
-      params = checkpoints.restore_ema(experiment.state_shapes.ema_params, step)
-  finally:
-    checkpoints.close()
+      spec, latents = identity.read_spec(meta)
+    experiment = build_experiment(config, spec, latents)
+  with console.taking(f"checking and loading the checkpoint of step {step}"):
+    params = checkpoints.restore_ema(experiment.state_shapes.ema_params, step)
+    digest = checkpoints.sha256(step)
   seen = step * experiment.batch_size if seen is None else seen
-  return Trained(experiment, params, step, seen)
+  return Trained(experiment, params, step, seen, digest)
 
 
 def load_if_trained(

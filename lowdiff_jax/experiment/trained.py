@@ -19,12 +19,15 @@ class Trained(NamedTuple):
     params: the EMA weights.
     step: of the checkpoint.
     images_seen: in training, up to then.
+    checkpoint_sha256: of the checkpoint's manifest, and so of its content; None
+      if it is not from a checkpoint of a run.
   """
 
   experiment: Experiment
   params: Any
   step: int
   images_seen: int
+  checkpoint_sha256: str | None = None
 
   def batch_size(self, wanted: int, images: int | None = None) -> int:
     """At most as many as there are images, rounded up to fill the devices."""

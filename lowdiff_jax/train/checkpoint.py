@@ -3,26 +3,29 @@
 A checkpoint has three items: `state`, `ema` (all that sampling needs) and
 `meta` (JSON: the shapes and what the caller adds). Orbax commits a checkpoint
 by renaming its folder, so a killed write leaves nothing that looks complete; it
-does not notice damaged bytes, so a manifest of sha256 sums lies beside.
+does not notice damaged bytes, so a manifest of sha256 sums lies beside. Only
+the training writes: who reads may do so beside it, and holds no lock.
 """
 
 import contextlib
-import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import orbax.checkpoint as ocp
-from absl import logging
 
 from lowdiff_jax import files
 from lowdiff_jax.distributed import is_main
 from lowdiff_jax.reading import reading
+from lowdiff_jax.train import manifest
 from lowdiff_jax.train.state import TrainState
 from lowdiff_jax.types import UserError
 
-MANIFEST = "manifest.json"
+T = TypeVar("T")
+
+# How many checkpoints are tried if training removes them one after another.
+_TRIES = 3
 
 
 class Checkpoints:
@@ -47,44 +50,52 @@ class Checkpoints:
     self._directory, self._option = Path(directory).absolute(), option
     if not create and not self._directory.is_dir():
       raise self._none()
+    self._verified: set[tuple[int, str]] = set()
+    self._reader = ocp.Checkpointer(ocp.CompositeCheckpointHandler())
+    self._manager = self._open(keep) if create else None
+    # A kill may have left a checkpoint without its manifest.
+    self._may_lack_manifest = create
+
+  def _open(self, keep: int) -> ocp.CheckpointManager:
     options = ocp.CheckpointManagerOptions(
-      max_to_keep=keep,
-      create=create,
-      cleanup_tmp_directories=create,
+      max_to_keep=keep, create=True, cleanup_tmp_directories=True
     )
     # Orbax looks at the newest.
-    way_out = (
-      "delete the folder of its highest step to go on from the one before"
-    )
-    with contextlib.ExitStack() as stack:
-      stack.enter_context(reading(self._directory, way_out))
-      if create:
-        stack.enter_context(files.writing(self._directory))
-      self._manager = ocp.CheckpointManager(self._directory, options=options)
-    self._verified: set[tuple[int, str]] = set()
+    way_out = "delete its highest step's folder to go on from the one before"
+    with reading(self._directory, way_out), files.writing(self._directory):
+      return ocp.CheckpointManager(self._directory, options=options)
 
   def latest_step(self) -> int | None:
-    """The newest complete checkpoint."""
-    return self._manager.latest_step()
+    """The newest checkpoint, which may still be being written by `save`."""
+    if self._manager is not None:
+      return self._manager.latest_step()
+    return max(self._steps(), default=None)
 
   def existing_step(self, step: int | None = None) -> int:
     """`step` or the newest; raises UserError if there is no such checkpoint."""
-    steps = self._manager.all_steps()
+    steps = self._steps()
     if not steps:
       raise self._none()
     if step is not None and step not in steps:
       raise UserError(
         f"no checkpoint of step {step} in {self._directory}, only of "
-        f"{', '.join(map(str, sorted(steps)))}"
+        f"{', '.join(map(str, steps))}"
       )
-    return max(steps) if step is None else step
+    return steps[-1] if step is None else step
+
+  def _steps(self) -> list[int]:
+    """Of the complete checkpoints, in order, as they are on disk now."""
+    names = (path.name for path in self._directory.glob("*"))
+    return sorted(int(name) for name in names if name.isdecimal())
 
   def save(self, state: TrainState, meta: dict[str, Any]) -> None:
     """Starts writing a checkpoint; returns before it is on disk."""
+    assert self._manager is not None, "opened only to read"
     step = int(state.step)
     if step == self.latest_step():
       return
     self._wait()
+    self._may_lack_manifest = True
     meta = {
       **meta,
       "shapes": _shapes(state.params),
@@ -100,13 +111,38 @@ class Checkpoints:
         ),
       )
 
+  def read(
+    self, step: int | None, read: Callable[[int], T], tries: int = _TRIES
+  ) -> T:
+    """Reads a checkpoint beside a training, which removes old ones.
+
+    Args:
+      step: of the checkpoint; None for the newest, and for the newest then if
+        it is removed meanwhile.
+      read: gets the step.
+      tries: how often, at most.
+
+    Returns:
+      What `read` returned.
+
+    Raises:
+      UserError: there is no such checkpoint, any more, or it is damaged.
+    """
+    here = self.existing_step(step)
+    try:
+      return read(here)
+    except UserError:
+      if step is not None or tries == 1 or here == self.existing_step():
+        raise
+    return self.read(step, read, tries - 1)
+
   def meta(self, step: int | None = None) -> dict[str, Any]:
     """What `save` was given, of the newest checkpoint or that of `step`."""
     step = self.existing_step(step)
     with self.reading(step):
       self._verify(step, "meta/")
       args = ocp.args.Composite(meta=ocp.args.JsonRestore())
-      return self._manager.restore(step, args=args)["meta"]
+      return self._restore(step, args)["meta"]
 
   def restore(self, target: TrainState) -> TrainState:
     """The newest checkpoint.
@@ -126,7 +162,7 @@ class Checkpoints:
     )
     with self.reading(self.existing_step()) as step:
       self._check(step, target.params)
-      restored = self._manager.restore(step, args=args)
+      restored = self._restore(step, args)
       return restored["state"]._replace(ema_params=restored["ema"])
 
   def restore_ema(self, target: Any, step: int | None = None) -> Any:
@@ -134,33 +170,51 @@ class Checkpoints:
     args = ocp.args.Composite(ema=ocp.args.StandardRestore(target))
     with self.reading(self.existing_step(step)) as step:
       self._check(step, target)
-      return self._manager.restore(step, args=args)["ema"]
+      return self._restore(step, args)["ema"]
+
+  def _restore(self, step: int, args: ocp.args.Composite) -> Any:
+    return self._reader.restore(self._directory / str(step), args=args)
 
   @contextlib.contextmanager
   def reading(self, step: int) -> Iterator[int]:
-    """Turns errors of a damaged checkpoint into a UserError; yields `step`."""
-    folder = self._directory / str(step)
-    with reading(folder, "delete it to go on from the checkpoint before it"):
+    """Turns errors of a checkpoint into a UserError; yields `step`."""
+    try:
       yield step
+    except Exception:
+      self.existing_step(step)  # Training may have removed it.
+      with reading(self._directory / str(step), self._way_out(step)):
+        raise
 
-  def sha256(self, step: int) -> str | None:
+  def sha256(self, step: int) -> str:
     """SHA-256 of a checkpoint's manifest, and so of its content."""
-    manifest = self._directory / str(step) / MANIFEST
-    return files.sha256(manifest) if manifest.exists() else None
+    with self.reading(step):
+      return manifest.manifest_sha256(self._directory / str(step))
+
+  def add_manifests(self) -> None:
+    """Writes the manifest of a checkpoint whose write has finished, if any."""
+    if self._manager is None or not self._may_lack_manifest:
+      return
+    if not self._manager.is_saving_in_progress():
+      for step in self._steps() if is_main() else ():
+        manifest.write_manifest(self._directory / str(step))
+      self._may_lack_manifest = False
 
   def close(self) -> None:
     """Waits until everything is on disk."""
-    try:
-      self._wait()
-    finally:
-      with files.writing(self._directory):
-        self._manager.close()
+    self._reader.close()
+    if self._manager is not None:
+      try:
+        self._wait()
+      finally:
+        with files.writing(self._directory):
+          self._manager.close()
 
   def _wait(self) -> None:
-    """Waits for the write that is under way, and adds its sums."""
+    """Waits for the write that is under way, and adds its manifest."""
+    assert self._manager is not None
     with files.writing(self._directory):
       self._manager.wait_until_finished()
-    self._write_manifests()
+    self.add_manifests()
 
   def _check(self, step: int, params: Any) -> None:
     """Raises UserError if bytes or shapes of a checkpoint are not right."""
@@ -182,36 +236,20 @@ class Checkpoints:
 
   def _verify(self, step: int, part: str = "") -> None:
     """Compares the sums of a checkpoint's files, or of a part, once."""
-    folder = self._directory / str(step)
-    manifest = folder / MANIFEST
     if self._verified & {(step, part), (step, "")}:
       return
     self._verified.add((step, part))
-    if not manifest.exists():
-      logging.warning("%s has no manifest: its bytes are not checked", folder)
-      return
-    for name, digest in json.loads(manifest.read_text()).items():
-      if not name.startswith(part):
-        continue
-      file = folder / name
-      if not file.exists() or files.sha256(file) != digest:
-        raise UserError(
-          f"{file} is damaged; delete {folder} to go on from the checkpoint "
-          "before it"
-        )
+    file = manifest.damaged_file(self._directory / str(step), part)
+    if file is not None:
+      raise UserError(f"{file} is damaged; {self._way_out(step)}")
 
-  def _write_manifests(self) -> None:
-    if not is_main():
-      return
-    for folder in self._directory.iterdir():
-      manifest = folder / MANIFEST
-      if not folder.name.isdigit() or manifest.exists():
-        continue
-      paths = sorted(path for path in folder.rglob("*") if path.is_file())
-      sums = {
-        str(path.relative_to(folder)): files.sha256(path) for path in paths
-      }
-      files.write_json(manifest, sums, indent=1)
+  def _way_out(self, step: int) -> str:
+    """Of a checkpoint that cannot be read."""
+    newer = [str(other) for other in self._steps() if other > step]
+    if newer:
+      return f"training may have removed it; newer are {', '.join(newer)}"
+    folder = self._directory / str(step)
+    return f"delete {folder} to go on from the checkpoint before it"
 
 
 def _shapes(params: Any) -> dict[str, list[int]]:

@@ -106,8 +106,7 @@ def train(
   num_steps, batch_size = schedule.num_steps, schedule.batch_size
   # Of steps with another batch size too, if there were any.
   before = int(state.images_seen) - step * batch_size
-  bar = _progress_bar(step, num_steps, batch_size)
-  with StopSignal() as stop, bar as progress:
+  with StopSignal() as stop, _progress_bar(step, schedule) as progress:
     while step < num_steps:
       state, metrics = train_step(state, key, next(data))
       step += 1
@@ -126,6 +125,7 @@ def train(
       progress.update(batch_size)
       if saving:
         checkpoints.save(state, meta)
+      checkpoints.add_manifests()
       if stopping:
         break
       if last or step % schedule.evaluate_every == 0:
@@ -141,10 +141,10 @@ def _leave(step: int, number: int) -> NoReturn:
   raise SystemExit(128 + number)
 
 
-def _progress_bar(step: int, num_steps: int, batch_size: int) -> tqdm:
+def _progress_bar(step: int, schedule: Schedule) -> tqdm:
   return tqdm(
-    total=num_steps * batch_size,
-    initial=step * batch_size,
+    total=schedule.num_steps * schedule.batch_size,
+    initial=step * schedule.batch_size,
     unit="img",
     unit_scale=True,
     disable=not console.speaks(),

@@ -1,11 +1,16 @@
 """Checkpoints: exact, checked, and of one architecture."""
 
+import json
+
 import chex
 import jax
 import numpy as np
+import optax
 import pytest
 
-from lowdiff_jax.train.checkpoint import MANIFEST, Checkpoints
+from lowdiff_jax.train.checkpoint import Checkpoints
+from lowdiff_jax.train.manifest import MANIFEST
+from lowdiff_jax.train.state import create
 from lowdiff_jax.types import UserError
 from tests import tiny
 
@@ -92,3 +97,85 @@ def test_keeps_the_newest_with_their_manifests(tmp_path, state):
   assert sorted(p.name for p in tmp_path.iterdir()) == ["2", "3"]
   for step in ("2", "3"):
     assert (tmp_path / step / MANIFEST).exists()
+
+
+def test_a_manifest_that_a_kill_left_unfinished(folder, experiment, state):
+  path = folder / "7" / MANIFEST
+  partial = path.with_name("manifest.json.partial")
+  whole = path.read_bytes()
+  path.rename(partial)
+  Checkpoints(folder).close()
+  assert path.read_bytes() == whole and not partial.exists()
+  # Earlier versions summed it too.
+  path.write_text(json.dumps({**json.loads(whole), partial.name: "0"}))
+  checkpoints = Checkpoints(folder, create=False)
+  restored = checkpoints.restore(experiment.state_shapes)
+  chex.assert_trees_all_equal(restored, state)
+  checkpoints.close()
+
+
+def files_of(folder):
+  return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def test_who_reads_writes_nothing(folder, experiment, state):
+  (folder / "7" / MANIFEST).unlink()
+  before = files_of(folder)
+  checkpoints = Checkpoints(folder, create=False)
+  shapes = experiment.state_shapes.ema_params
+  ema = checkpoints.restore_ema(shapes)
+  chex.assert_trees_all_equal(ema, state.ema_params)
+  digest = checkpoints.sha256(7)
+  checkpoints.add_manifests()
+  checkpoints.close()
+  assert files_of(folder) == before
+  # The next training adds the manifest.
+  checkpoints = Checkpoints(folder)
+  checkpoints.add_manifests()
+  assert (folder / "7" / MANIFEST).exists()
+  assert checkpoints.sha256(7) == digest
+  checkpoints.close()
+
+
+def add(folder, step, keep):
+  """Saves a small checkpoint, as a training does that keeps so many."""
+  small = create({"w": np.full(2, step)}, optax.identity())
+  checkpoints = Checkpoints(folder, keep=keep)
+  checkpoints.save(small._replace(step=np.asarray(step)), {})
+  checkpoints.close()
+
+
+@pytest.mark.parametrize(
+  ("wanted", "removals", "said"),
+  [
+    (None, 2, None),
+    (None, 3, "no checkpoint of step 3 in .*, only of 4"),
+    (1, 1, "no checkpoint of step 1 in .*, only of 2"),
+  ],
+)
+def test_training_removes_what_is_being_read(wanted, removals, said, tmp_path):
+  def read(step):
+    checkpoints.meta(step)
+    if step <= removals:
+      add(tmp_path, step + 1, keep=1)
+    return checkpoints.restore_ema({"w": np.zeros(2, int)}, step)["w"]
+
+  add(tmp_path, 1, keep=1)
+  checkpoints = Checkpoints(tmp_path, create=False)
+  if said is None:
+    assert checkpoints.read(wanted, read).tolist() == [removals + 1] * 2
+  else:
+    with pytest.raises(UserError, match=f"^{said}$"):
+      checkpoints.read(wanted, read)
+  checkpoints.close()
+
+
+def test_what_is_half_removed_is_not_to_be_deleted(tmp_path):
+  add(tmp_path, 1, keep=2)
+  add(tmp_path, 2, keep=2)
+  (tmp_path / "1" / "ema" / "manifest.ocdbt").unlink()
+  checkpoints = Checkpoints(tmp_path, create=False)
+  said = "training may have removed it; newer are 2$"
+  with pytest.raises(UserError, match=rf"manifest.ocdbt is damaged; {said}"):
+    checkpoints.restore_ema({"w": np.zeros(2, int)}, 1)
+  checkpoints.close()

@@ -1,6 +1,7 @@
 """When training logs, evaluates, saves and stops."""
 
 import signal
+import time
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ import pytest
 
 from lowdiff_jax.train import loop, state
 from lowdiff_jax.train.checkpoint import Checkpoints
+from lowdiff_jax.train.manifest import MANIFEST
 from lowdiff_jax.types import Batch, UserError
 
 BATCH = 4
@@ -25,7 +27,9 @@ class Writer:
     self.lines.append((step, dict(scalars)))
 
 
-def run(folder, num_steps=10, start=None, losses=None, on_step=None):
+def run(
+  folder, num_steps=10, start=None, losses=None, on_step=None, save_every=4
+):
   """Trains with a step that only counts; returns what happened."""
   began, evaluated, writer = [], [], Writer()
 
@@ -56,7 +60,7 @@ def run(folder, num_steps=10, start=None, losses=None, on_step=None):
       train_step=train_step,
       batches=batches,
       key=jax.random.key(0),
-      schedule=loop.Schedule(num_steps, BATCH, 3, 5, 4),
+      schedule=loop.Schedule(num_steps, BATCH, 3, 5, save_every),
       run=loop.Run(checkpoints, {"who": "me"}, writer, evaluate),
     )
   finally:
@@ -125,3 +129,19 @@ def test_meta_is_kept_with_images_seen(tmp_path):
   checkpoints.close()
   assert meta["who"] == "me" and meta["images_seen"] == 8 * BATCH
   assert meta["shapes"] == {"w": [2]}
+
+
+class FoundError(Exception):
+  """Ends a run."""
+
+
+def test_a_manifest_does_not_wait_for_the_next_checkpoint(tmp_path):
+  def look(step):
+    if (tmp_path / "300" / MANIFEST).exists():
+      raise FoundError
+    time.sleep(0.03 if step > 300 else 0)
+
+  start = state.create({"w": jnp.ones(2)}, optax.identity())
+  start = start._replace(step=jnp.asarray(299, jnp.int32))
+  with pytest.raises(FoundError):
+    run(tmp_path, 599, start, on_step=look, save_every=300)

@@ -19,7 +19,8 @@ from lowdiff_jax.experiment import identity, model_folder, run_folder
 from lowdiff_jax.experiment.defaults import pixels, smoke
 from lowdiff_jax.experiment.parts import Experiment, build_experiment
 from lowdiff_jax.experiment.trained import Trained
-from lowdiff_jax.train.checkpoint import MANIFEST, Checkpoints
+from lowdiff_jax.train.checkpoint import Checkpoints
+from lowdiff_jax.train.manifest import MANIFEST
 from lowdiff_jax.train.state import TrainState
 from lowdiff_jax.types import ImageSpec
 
