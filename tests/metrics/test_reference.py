@@ -143,5 +143,5 @@ def test_files_of_something_else_are_named(tmp_path):
     read(path)
   for features in (3.0, np.zeros((0, SIZE)), np.zeros((5, 2)), np.full(4, "a")):
     np.savez(path, **gaussian(), features=features)
-    with pytest.raises(UserError, match="features is .* expected numbers"):
+    with pytest.raises(UserError, match=r"features is .* expected numbers"):
       read(path)
