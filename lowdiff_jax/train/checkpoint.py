@@ -142,10 +142,7 @@ class Checkpoints:
     with self.reading(step):
       self._verify(step, "meta/")
       args = ocp.args.Composite(meta=ocp.args.JsonRestore())
-      meta = self._restore(step, args)["meta"]
-      if not isinstance(meta, dict):
-        raise ValueError(f"its meta is {meta!r}")
-      return meta
+      return dict(self._restore(step, args)["meta"])
 
   def restore(self, target: TrainState) -> TrainState:
     """The newest checkpoint.
