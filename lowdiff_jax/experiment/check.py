@@ -1,7 +1,6 @@
 """Checks a config: the first field that is wrong is named."""
 
 import itertools
-from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -10,7 +9,6 @@ from lowdiff_jax.experiment.fields import SCHEMA
 from lowdiff_jax.experiment.rules import MOST
 from lowdiff_jax.experiment.sampling import noise_levels
 from lowdiff_jax.experiment.schema import (
-  Field,
   is_stage,
   leaves,
   resolutions,
@@ -33,7 +31,7 @@ def check(config: ConfigDict) -> None:
   for name in sorted(fields.keys() - values.keys()):
     raise UserError(f"config.{name} is missing; --mode=config lists all fields")
   for name, field in fields.items():
-    check_value(name, field, values[name])
+    field.rule.check(f"config.{name}", values[name])
   for name in stage_names(config):
     _check_stage(name, config.stages[name])
   _check_first_stage(config)
@@ -50,14 +48,6 @@ def check(config: ConfigDict) -> None:
       raise UserError(
         f"config.sweep.steps: {steps} are not the steps of {count} stages"
       )
-
-
-def check_value(name: str, field: Field, value: Any) -> None:
-  """Raises UserError if a field, by its full name, may not hold a value."""
-  if not field.rule.fits(value):
-    raise UserError(
-      f"config.{name} = {value!r}: expected {field.rule.expected}"
-    )
 
 
 def _check_sections(config: ConfigDict) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from lowdiff_jax.experiment import legacy
-from lowdiff_jax.experiment.check import check, check_value
+from lowdiff_jax.experiment.check import check
 from lowdiff_jax.experiment.fields import SCHEMA
 from lowdiff_jax.experiment.rules import LARGEST, literal
 from lowdiff_jax.experiment.schema import leaves, stage_names
@@ -94,7 +94,7 @@ def override(config: ConfigDict, values: Mapping[str, Any]) -> ConfigDict:
     if name not in before:
       raise UserError(f"config.{name}: no such field{SCHEMA.owner(name)}")
     value = _like(before[name], value)
-    check_value(name, field, value)
+    field.rule.check(f"config.{name}", value)
     *sections, last = name.split(".")
     section = config
     for part in sections:
