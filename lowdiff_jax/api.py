@@ -136,7 +136,7 @@ class Model:
     Args:
       folder: gets model.safetensors, config.json and README.md, a model card.
     """
-    path = Path(folder).expanduser()
+    path = files.expanded(folder)
     files.make_folder(path)
     with locks.locked(path, "export"):
       model_folder.write(self._trained, path)
@@ -193,7 +193,7 @@ def load(path: str | Path, fields: Mapping[str, Any] | None = None) -> Model:
   Raises:
     ValueError: there is no model, or a field contradicts what was trained.
   """
-  folder = Path(path).expanduser().absolute()
+  folder = files.expanded(path).absolute()
   if model_folder.is_model_folder(folder):
     own = model_folder.read_config(folder)
     config = identity.for_run(own, None, fields or {}, str(path))
@@ -250,7 +250,7 @@ def fit(
   from lowdiff_jax.experiment import run_folder, sources, training_run
   from lowdiff_jax.experiment.parts import build_experiment
 
-  folder = Path(workdir).expanduser().absolute()
+  folder = files.expanded(workdir).absolute()
   files.make_folder(folder)
   with locks.owned(folder, "train"):
     own = run_folder.read_config(folder)
