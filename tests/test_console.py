@@ -94,17 +94,20 @@ def test_training_and_sampling_programs_compile_once(
 
 WARN = r"""
 import warnings
-from absl import logging
+from absl import app, logging
 from lowdiff_jax.cli import faults
+
+def main(argv):
+  name = "bad\nerror: fake.png\x1b[31m"
+  logging.warning("skipped %s", name)
+  warnings.warn(f"skipped {name}")
+  try:
+    1 / 0
+  except ZeroDivisionError:
+    logging.exception("not %s", name)
+
 faults.quiet_libraries()
-logging.use_absl_handler()  # As app.run does.
-name = "bad\nerror: fake.png\x1b[31m"
-logging.warning("skipped %s", name)
-warnings.warn(f"skipped {name}")
-try:
-  1 / 0
-except ZeroDivisionError:
-  logging.exception("not %s", name)
+app.run(main)
 """
 
 
