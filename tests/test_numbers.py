@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from lowdiff_jax.experiment.overrides import override, parse_flags
 from lowdiff_jax.experiment.parts import check_guidance
@@ -153,11 +154,38 @@ def test_noise_levels_must_fall():
     tiny.config(**fields)
 
 
-@pytest.mark.parametrize("stages", ["s²", "s0", "s99999", "s8 "])
-def test_names_of_stages(stages):
-  config = tiny.config()
-  with pytest.raises(UserError, match="no such field"):
-    parse_flags([(f"stages.{stages}.steps", "3")], config)
+@pytest.mark.parametrize("stage", ["s²", "s0", "s08", "s16", "s99999", "s8 "])
+def test_names_of_stages(stage):
+  config, name = tiny.config(), f"stages.{stage}.steps"
+  said = f"config.{name}: no such field; the stages are s4, s8"
+  with pytest.raises(UserError, match=f"^{said}$"):
+    parse_flags([(name, "3")], config)
+  with pytest.raises(UserError, match=f"^{said}$"):
+    override(config, {name: 3})
+
+
+def test_the_nearest_field_is_of_a_stage_that_there_is():
+  said = r"s8\.stepz: no such field; did you mean stages\.s8\.steps"
+  with pytest.raises(UserError, match=said):
+    tiny.config(**{"stages.s8.stepz": 3})
+
+
+@pytest.mark.parametrize(
+  ("stages", "said"),
+  [
+    (ConfigDict({"top": {"steps": 3}}), r"config\.stages\.top: expected sec"),
+    (ConfigDict(), "config.stages: expected a section for each resolution"),
+    (3, "config.stages: expected a section for each resolution"),
+  ],
+)
+def test_a_page_without_stages(stages, said):
+  page = tiny.config()
+  with page.unlocked(), page.ignore_type():
+    page.stages = stages
+  with pytest.raises(UserError, match=said):
+    parse_flags([], page)
+  with pytest.raises(UserError, match=said):
+    override(page, {})
 
 
 def test_guidance_that_a_model_cannot_follow():
