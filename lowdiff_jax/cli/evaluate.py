@@ -110,6 +110,8 @@ def _stored(config: ConfigDict, evaluator: Evaluator) -> Subject:
     stored = open_stored(
       path, section.batch_size, evaluator.shape, image_decoder(config)
     )
+    if stored.images.count < 2:
+      raise UserError(f"{path} holds one image: metrics need at least 2 images")
   return Subject(
     f"{path.stem}_images_{stored.images.count}",
     stored.images,
