@@ -9,6 +9,7 @@ from lowdiff_jax.data.datasets.folder import read_small_images
 from lowdiff_jax.distributed import is_main
 from lowdiff_jax.experiment.errors import naming
 from lowdiff_jax.experiment.image_sets import image_decoder
+from lowdiff_jax.experiment.paths import path_of
 from lowdiff_jax.experiment.run_folder import load
 from lowdiff_jax.generate import grids
 from lowdiff_jax.generate.generator import concatenate
@@ -31,7 +32,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
   sides = [codec.factor * stage.resolution for stage in experiment.stages]
   with naming("config.upscale.input"):
     names, low_res = read_small_images(
-      Path(config.upscale.input),
+      path_of(config, "upscale.input"),
       sides[:-1],
       codec.channels,
       image_decoder(config),

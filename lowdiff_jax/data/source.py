@@ -1,9 +1,9 @@
 """Where images come from: a TFDS set, a folder, a zip or an .npz."""
 
 import hashlib
-import os
 from pathlib import Path
 
+from lowdiff_jax import files
 from lowdiff_jax.data.datasets.folder import open_folder
 from lowdiff_jax.data.datasets.npz_set import open_npz_set
 from lowdiff_jax.data.datasets.tfds_set import data_folder, open_tfds
@@ -47,7 +47,7 @@ def open_splits(
     UserError: what is missing, or which image does not fit.
   """
   kind, _, place = name.partition(":")
-  path = Path(place).expanduser()
+  path = files.expanded(place)
   if not place or kind not in ("tfds", "folder", "zip", "npz"):
     raise UserError(f"{name!r}: expected {KINDS}")
   if kind == "tfds":
@@ -71,6 +71,6 @@ def open_splits(
 
 def _survey_file(path: Path, data_dir: str) -> Path:
   place = str(path.absolute())
-  key = hashlib.sha256(os.fsencode(place)).hexdigest()
+  key = hashlib.sha256(place.encode()).hexdigest()
   name = f"{path.stem}_{key[:12]}.json"
   return data_folder(data_dir) / "surveys" / name

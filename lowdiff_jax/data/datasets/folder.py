@@ -114,7 +114,6 @@ def read_small_images(
   Raises:
     UserError: nothing readable, or sizes that are not among `sides` or differ.
   """
-  path = path.expanduser()
   if path.is_file() and is_image(path.name):
     files = one_file(path)
   else:
