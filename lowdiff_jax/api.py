@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from lowdiff_jax import files, locks
 from lowdiff_jax.data.splits import Data
 from lowdiff_jax.diffusion.cascade import Stage
-from lowdiff_jax.experiment import identity, memory, model_folder
+from lowdiff_jax.experiment import identity, memory, model_folder, rules
 from lowdiff_jax.experiment.overrides import override, read_page
 from lowdiff_jax.experiment.trained import Trained
 from lowdiff_jax.generate.generator import Request, concatenate
@@ -75,7 +75,7 @@ class Model:
 
     Args:
       count: how many.
-      seed: of all images.
+      seed: of all images, 0 to 2^32 - 1.
       label: class of all images; None for all classes in turn.
       first_index: of the first image.
       stages: other stages of sampling than the config's.
@@ -85,10 +85,11 @@ class Model:
       Images [count,R,R,C] uint8, with `.stages` and `.labels`.
 
     Raises:
-      ValueError: `label` is no class of the model, or `count` is below 1.
+      ValueError: a number out of its range, or `label` is no class.
     """
-    if count < 1:
-      raise ValueError(f"count={count}: expected at least 1")
+    count = rules.argument("count", count, rules.integer(1))
+    last = rules.integer(0, rules.MOST - count)
+    first_index = rules.argument("first_index", first_index, last)
     chosen = self.stages if stages is None else tuple(stages)
     indices = np.arange(first_index, first_index + count)
     return self._generate(chosen, indices, seed, label, batch_size=batch_size)
@@ -100,7 +101,7 @@ class Model:
 
     Args:
       images: [N,r,r,C] uint8 at the resolution of a stage but the last.
-      seed: of all images.
+      seed: of all images, 0 to 2^32 - 1.
       label: class of all images; None for no class.
 
     Returns:
@@ -135,7 +136,7 @@ class Model:
     Args:
       folder: gets model.safetensors, config.json and README.md, a model card.
     """
-    path = Path(folder).expanduser()
+    path = files.expanded(folder)
     files.make_folder(path)
     with locks.locked(path, "export"):
       model_folder.write(self._trained, path)
@@ -150,8 +151,9 @@ class Model:
     low_res: Array | None = None,
     batch_size: int | None = None,
   ) -> Samples:
+    seed = rules.argument("seed", seed, rules.seed)
     classes = self.spec.num_classes
-    if label is not None and label != NO_LABEL and not 0 <= label < classes:
+    if label is not None and label not in range(NO_LABEL, classes):
       raise ValueError(
         f"label={label}: the model has {classes} classes, counted from 0"
       )
@@ -159,7 +161,10 @@ class Model:
     key = tuple(stage.identity() for stage in stages)
     if key not in self._programs:
       self._programs[key] = generator.program(stages)
-    wanted = batch_size or self.config.sampling.batch_size
+    program = self._programs[key]
+    if batch_size is None:
+      batch_size = self.config.sampling.batch_size
+    wanted = rules.argument("batch_size", batch_size, rules.batch_size)
     if label is None:
       label = NO_LABEL
     elif label == NO_LABEL:
@@ -169,13 +174,8 @@ class Model:
       indices, self._trained.batch_size(wanted, len(indices)), seed, label
     )
     with memory.or_lower(self.config, *memory.of_sampling(self.config)):
-      return Samples.of(
-        concatenate(
-          generator.generate(
-            self._programs[key], self.params, request, low_res=low_res
-          )
-        )
-      )
+      made = generator.generate(program, self.params, request, low_res=low_res)
+      return Samples.of(concatenate(made))
 
 
 def load(path: str | Path, fields: Mapping[str, Any] | None = None) -> Model:
@@ -193,7 +193,7 @@ def load(path: str | Path, fields: Mapping[str, Any] | None = None) -> Model:
   Raises:
     ValueError: there is no model, or a field contradicts what was trained.
   """
-  folder = Path(path).expanduser().absolute()
+  folder = files.expanded(path).absolute()
   if model_folder.is_model_folder(folder):
     own = model_folder.read_config(folder)
     config = identity.for_run(own, None, fields or {}, str(path))
@@ -250,7 +250,7 @@ def fit(
   from lowdiff_jax.experiment import run_folder, sources, training_run
   from lowdiff_jax.experiment.parts import build_experiment
 
-  folder = Path(workdir).expanduser().absolute()
+  folder = files.expanded(workdir).absolute()
   files.make_folder(folder)
   with locks.owned(folder, "train"):
     own = run_folder.read_config(folder)

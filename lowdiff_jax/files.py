@@ -93,6 +93,28 @@ def writing(path: Path | str) -> Iterator[None]:
     raise cannot_write(path, error) from error
 
 
+def expanded(path: Path | str) -> Path:
+  """A user's path with the home folder for ~.
+
+  Raises:
+    UserError: no such user has a home, or the path is no UTF-8, in which the
+      libraries that write files take it.
+  """
+  try:
+    found = Path(path).expanduser()
+    str(found.absolute()).encode()
+  except RuntimeError:
+    user = Path(path).parts[0]
+    raise UserError(
+      f"{path}: there is no home folder {user}; write the whole path"
+    ) from None
+  except UnicodeEncodeError:
+    raise UserError(
+      f"{path}: its name, or that of a folder above, is no UTF-8; rename it"
+    ) from None
+  return found
+
+
 def make_folder(path: Path) -> None:
   """Makes a folder and those above it, unless they are there."""
   with writing(path):

@@ -21,21 +21,26 @@ NO_LABEL = -1
 _HALF = 600
 
 
+def printable(text: str) -> str:
+  """A text from names and values of files, which may hold anything, as a line.
+
+  What is not printable is escaped, as in "\\n".
+  """
+  return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 class UserError(ValueError):
   """A mistake of the user's; its text is one line and says the way out."""
 
   def __init__(self, text: str) -> None:
-    """Names and values from files may hold anything: they are made printable.
+    """Makes the message printable.
 
     Args:
-      text: the message; what is not printable is escaped, as in "\\n", and
-        much of a very long one is left out.
+      text: the message; much of a very long one is left out.
     """
     if len(text) > 2 * _HALF:
       text = f"{text[:_HALF]} ... {text[-_HALF:]}"
-    super().__init__(
-      "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-    )
+    super().__init__(printable(text))
 
 
 class Condition(NamedTuple):

@@ -1,6 +1,8 @@
 """What a run says while it works, and what it does not."""
 
 import re
+import subprocess
+import sys
 import time
 
 import jax
@@ -9,7 +11,7 @@ import pytest
 
 from lowdiff_jax import console
 from lowdiff_jax.generate.generator import Request
-from tests import tiny
+from tests import command_line, tiny
 
 
 @pytest.fixture
@@ -88,3 +90,39 @@ def test_training_and_sampling_programs_compile_once(
   ):
     assert len(re.findall(f"compiling the {what} took", said)) == times, said
     assert sum(name in str(one) for one in compiled) == times, compiled
+
+
+WARN = r"""
+import warnings
+from absl import app, logging
+from lowdiff_jax.cli import faults
+
+def main(argv):
+  name = "bad\nerror: fake.png\x1b[31m"
+  logging.warning("skipped %s", name)
+  warnings.warn(f"skipped {name}")
+  try:
+    1 / 0
+  except ZeroDivisionError:
+    logging.exception("not %s", name)
+
+faults.quiet_libraries()
+app.run(main)
+"""
+
+
+def test_a_warning_is_one_line_whatever_a_file_is_called():
+  done = subprocess.run(
+    [sys.executable, "-c", WARN],
+    cwd=command_line.REPOSITORY,
+    env=command_line.environment(),
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  first, second, third, *trace = done.stderr.splitlines()
+  assert first == r"WARNING: skipped bad\nerror: fake.png\x1b[31m"
+  assert second == r"WARNING: skipped bad error: fake.png\x1b[31m"
+  assert third == r"ERROR: not bad\nerror: fake.png\x1b[31m"
+  assert trace[0].startswith("Traceback ")
+  assert trace[-1] == "ZeroDivisionError: division by zero"

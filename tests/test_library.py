@@ -181,13 +181,31 @@ def test_stages_of_ones_own(trained):
   assert estimate.shape == (2, 4, 4, 1)
 
 
+def test_seeds_and_indices_reach_their_limits(trained):
+  model = ld.load(trained[0])
+  images = model.sample(2, seed=2**31, first_index=2**31 - 3)
+  numpy = {"seed": np.int64(2**31), "first_index": np.int64(2**31 - 3)}
+  np.testing.assert_array_equal(images, model.sample(2, **numpy))
+  assert (images != model.sample(2, seed=2**31)).any()
+  assert (images != model.sample(2, first_index=2**31 - 3)).any()
+
+
 def test_mistakes_are_value_errors_that_say_the_way_out(trained, tmp_path):
   model = ld.load(trained[0])
   small = np.zeros((2, 4, 4, 1), np.uint8)
   for call, said in (
     (lambda: ld.load(tmp_path), "holds no model"),
     (lambda: ld.load(trained[0], {"stages.s8.stepz": 3}), "did you mean"),
-    (lambda: model.sample(0), "expected at least 1"),
+    (lambda: model.sample(0), "count = 0: expected an integer of at least 1"),
+    (lambda: model.sample(2.0), "count = 2.0: expected an integer"),
+    (lambda: model.sample(2, seed=1.5), "seed = 1.5: expected an integer"),
+    (lambda: model.sample(2, seed=-1), "seed = -1: .* at least 0"),
+    (lambda: model.sample(2, seed=2**40), "at most 4,294,967,295"),
+    (lambda: model.upscale(small, seed=2**40), "at most 4,294,967,295"),
+    (lambda: model.sample(2, first_index=-1), "first_index = -1: expected"),
+    (lambda: model.sample(2, first_index=2**31 - 2), "at most 2,147,483,645"),
+    (lambda: model.sample(2, batch_size=-8), "batch_size = -8: expected"),
+    (lambda: model.sample(2, label=1.5), "10 classes, counted from 0"),
     (lambda: model.sample(2, label=10), "10 classes, counted from 0"),
     (lambda: model.upscale(small.astype(float)), "expected uint8"),
     (lambda: model.upscale(small[:, :3, :3]), r"one of \[4\]"),

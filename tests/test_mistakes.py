@@ -164,7 +164,9 @@ def test_wrong_images_to_upscale(trained, tmp_path):
   flags = (*trained[1], "--mode=upscale")
   save(tmp_path / "five.png", 5)
   (tmp_path / "broken.png").write_bytes(b"?")
+  save(tmp_path / "strip.png", 4)
   for name, said in (
+    ("strip.png", "rename strip: upscaled/strip.png shows each stage"),
     ("five.png", "five.png is 5x5: this model upscales 4x4"),
     ("broken.png", "no readable image in"),
     ("gone.png", "there is no"),

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lowdiff_jax.cli import evaluate
 from lowdiff_jax.experiment.evaluation import make_evaluator
 from lowdiff_jax.types import UserError
 from tests import command_line, tiny
@@ -101,6 +102,26 @@ def test_one_s_own_pictures_need_no_checkpoint(data_dir, inception, tmp_path):
   (folder / "07.png").write_bytes(b"?")
   line = mistake(*flags)
   assert f"{folder}/07.png cannot be read" in line
+
+
+@pytest.mark.parametrize(
+  ("count", "said"),
+  [(0, "it holds no image"), (1, "holds one image: metrics need at least 2")],
+)
+def test_one_image_has_no_metrics(count, said, tmp_path):
+  images = tiny.batch(32).image
+  np.savez(tmp_path / "real.npz", images=images)
+  np.savez(tmp_path / "mine.npz", images=images[:count])
+  config = tiny.config(
+    **{
+      "data.source": f"npz:{tmp_path}/real.npz",
+      "evaluation.input": f"{tmp_path}/mine.npz",
+    }
+  )
+  said = rf"config\.evaluation\.input: .*{tmp_path}/mine\.npz .*{said}"
+  with pytest.raises(UserError, match=said):
+    evaluate.run(config, tmp_path)
+  assert not (tmp_path / "scores").exists()
 
 
 def test_killed_and_started_again_the_number_is_the_same(trained):

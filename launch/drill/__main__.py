@@ -196,7 +196,11 @@ def drill(root: Path, args: argparse.Namespace) -> int:
       event = disturb(run, disk, kind, rng.uniform(0, LONGEST))
       events.append(event)
       faults.append(event.fault)
-      print(*event, flush=True)
+      print(
+        f"{event.kind}: the newest checkpoint is of step {event.step}, ended "
+        f"after {event.seconds:.1f} s {event.fault}",
+        flush=True,
+      )
     faults.append(finish(run))
     equal = same_bits(last_state(run), last_state(undisturbed))
   print(table(events))

@@ -21,6 +21,7 @@ from lowdiff_jax.experiment import identity
 from lowdiff_jax.experiment.errors import naming
 from lowdiff_jax.experiment.evaluation import make_evaluator
 from lowdiff_jax.experiment.image_sets import image_decoder
+from lowdiff_jax.experiment.paths import path_of
 from lowdiff_jax.experiment.run_folder import load
 from lowdiff_jax.experiment.trained import Trained
 from lowdiff_jax.metrics import table
@@ -100,11 +101,13 @@ def _generated(workdir: Path, model: Trained, first: int) -> Subject:
 def _stored(config: ConfigDict, evaluator: Evaluator) -> Subject:
   """The images of config.evaluation.input."""
   section = config.evaluation
-  path = Path(section.input).expanduser()
+  path = path_of(config, "evaluation.input")
   with naming("config.evaluation.input"):
     stored = open_stored(
       path, section.batch_size, evaluator.shape, image_decoder(config)
     )
+    if stored.images.count < 2:
+      raise UserError(f"{path} holds one image: metrics need at least 2 images")
   return Subject(
     f"{path.stem}_images_{stored.images.count}",
     stored.images,

@@ -13,7 +13,7 @@ from absl import logging as absl_logging
 
 from lowdiff_jax import files
 from lowdiff_jax.cli import processes
-from lowdiff_jax.types import UserError
+from lowdiff_jax.types import UserError, printable
 
 # Of the mistakes and faults that are told in a line.
 STATUS = 2
@@ -36,10 +36,18 @@ def quiet_libraries() -> None:
   """
   for name in ("absl", "asyncio"):
     logging.getLogger(name).addFilter(_is_news)
-  line = logging.Formatter("%(levelname)s: %(message)s")
+  line = _Line("%(levelname)s: %(message)s")
   absl_logging.get_absl_handler().setFormatter(line)
   warnings.showwarning = _warn()
   sys.unraisablehook = _hook(sys.unraisablehook)
+
+
+class _Line(logging.Formatter):
+  """Makes a message one line: a file's name in it may hold anything."""
+
+  def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+    """The line; a traceback, if there is one, comes after it."""
+    return printable(super().formatMessage(record))
 
 
 def _is_news(record: logging.LogRecord) -> bool:
@@ -64,7 +72,7 @@ def _warn() -> Callable[..., None]:
       cache.append(message)
       folder = os.environ.get("JAX_COMPILATION_CACHE_DIR", _CACHE_FOLDER)
       text += f": the run goes on; free space, or delete {folder}"
-    print(f"WARNING: {text}", file=sys.stderr)
+    print(f"WARNING: {printable(text)}", file=sys.stderr)
 
   return show
 

@@ -10,10 +10,11 @@ import jax
 from absl import app, flags, logging
 from ml_collections import ConfigDict
 
-from lowdiff_jax import console
+from lowdiff_jax import console, files
 from lowdiff_jax.cli import MODES, faults, processes
 from lowdiff_jax.cli.devices import check_devices
 from lowdiff_jax.experiment import identity, memory, run_folder
+from lowdiff_jax.experiment.errors import naming
 from lowdiff_jax.experiment.overrides import override, parse_flags, read_page
 from lowdiff_jax.types import UserError
 
@@ -81,7 +82,8 @@ def _workdir() -> Path:
     file, _, arguments = _CONFIG.value.partition(":")
     name = "-".join([Path(file).stem, *filter(None, arguments.split(","))])
     name = f"runs/{name}"
-  return Path(name).expanduser().absolute()
+  with naming("--workdir"):
+    return files.expanded(name).absolute()
 
 
 def _make_writable(workdir: Path) -> None:
@@ -104,7 +106,8 @@ def keep_compiled_programs() -> None:
   """
   config: Any = jax.config  # It does not declare its flags.
   if config.jax_compilation_cache_dir is None:
-    folder = Path.home() / ".cache" / "lowdiff_jax"
+    with naming("JAX_COMPILATION_CACHE_DIR"):
+      folder = files.expanded("~/.cache/lowdiff_jax")
     jax.config.update("jax_compilation_cache_dir", str(folder))
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 

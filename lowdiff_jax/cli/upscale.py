@@ -9,10 +9,14 @@ from lowdiff_jax.data.datasets.folder import read_small_images
 from lowdiff_jax.distributed import is_main
 from lowdiff_jax.experiment.errors import naming
 from lowdiff_jax.experiment.image_sets import image_decoder
+from lowdiff_jax.experiment.paths import path_of
 from lowdiff_jax.experiment.run_folder import load
 from lowdiff_jax.generate import grids
 from lowdiff_jax.generate.generator import concatenate
 from lowdiff_jax.types import UserError
+
+# The name of the image that shows each stage.
+STRIP = "strip"
 
 
 def run(config: ConfigDict, workdir: Path) -> None:
@@ -28,10 +32,15 @@ def run(config: ConfigDict, workdir: Path) -> None:
   sides = [codec.factor * stage.resolution for stage in experiment.stages]
   with naming("config.upscale.input"):
     names, low_res = read_small_images(
-      Path(config.upscale.input),
+      path_of(config, "upscale.input"),
       sides[:-1],
       codec.channels,
       image_decoder(config),
+    )
+  if STRIP in names:
+    raise UserError(
+      f"config.upscale.input: rename {STRIP}: upscaled/{STRIP}.png shows each "
+      "stage"
     )
   first = sides.index(low_res.shape[1]) + 1
   request = model.request(len(names), label=config.sampling.label)
@@ -49,7 +58,9 @@ def run(config: ConfigDict, workdir: Path) -> None:
   folder = workdir / "upscaled"
   files.make_folder(folder)
   for name, image in zip(names, images.stages[-1], strict=True):
-    grids.write_png(folder / f"{name}.png", image)
+    path = folder / f"{name}.png"
+    files.make_folder(path.parent)
+    grids.write_png(path, image)
   rows = [stage[: grids.COLUMNS] for stage in (low_res, *images.stages)]
-  grids.write_png(folder / "strip.png", grids.strip(rows))
+  grids.write_png(folder / f"{STRIP}.png", grids.strip(rows))
   print(f"{len(names)} images in {folder}; strip.png shows each stage")

@@ -3,20 +3,22 @@
 What a file may hold, and what becomes of it:
 
   orientation (EXIF)   turned upright
-  16 bits a channel    the high byte; 12 bits likewise
+  16 bits a channel    the high byte; 12-bit gray TIFFs likewise
   transparency         composited on a background: alpha channels, palettes with
                        transparent entries, transparent colours
   palettes, CMYK       RGB, before any resizing
   1 bit                gray, 0 and 255
   several frames       the first
-  32-bit, float        refused: their range is not known
+  32-bit, signed,      refused: their range is not known
+    floating-point
 
 Colour profiles are ignored, as the field's data sets ignore them.
 """
 
 import contextlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from absl import logging
@@ -73,14 +75,17 @@ class Decoder(NamedTuple):
         _say_if_animated(image)
         stored = " ".join(str(tile[-1]) for tile in image.tile)
         image.load()
-        narrow = _reduced(image, is_16_bit=";16" in stored)
+        tags = dict(getattr(image, "tag_v2", {}))
+        narrow = _reduced(_upright(image), stored, tags)
         # Pillow reads 16-bit gray with alpha as RGBA.
         gray = narrow.mode in _GRAY or "LA;16" in stored
-        return _upright(self._flat(narrow, gray))
+        return self._flat(narrow, gray)
     except DecodeError:
       raise
     except Image.UnidentifiedImageError as error:
-      raise DecodeError("it is no image") from error
+      raise DecodeError(
+        "it is no image, or of a kind that Pillow does not read"
+      ) from error
     except Image.DecompressionBombError as error:
       raise DecodeError(
         f"it has more than data.max_pixels = {self.max_pixels} pixels"
@@ -104,37 +109,55 @@ class Decoder(NamedTuple):
     return image.convert("L" if gray else "RGB")
 
 
+def is_image(name: str) -> bool:
+  """Whether a file's name is that of an image."""
+  return name.lower().endswith(EXTENSIONS)
+
+
 def pixels(image: Image.Image, channels: int) -> np.ndarray:
   """[H,W,channels] uint8 of a decoded image; channels = 1 or 3."""
   array = np.asarray(image.convert("L" if channels == 1 else "RGB"))
   return array.reshape(*array.shape[:2], channels)
 
 
-def _reduced(image: Image.Image, *, is_16_bit: bool) -> Image.Image:
-  """With 8 bits a channel, where Pillow leaves more; keeps its EXIF."""
+def _reduced(
+  image: Image.Image, stored: str, tags: Mapping[int, Any]
+) -> Image.Image:
+  """With 8 bits a channel, where Pillow leaves more.
+
+  Args:
+    image: as Pillow loaded it.
+    stored: how the file stores it, in Pillow's words ("RGB;16B").
+    tags: of a TIFF.
+
+  Returns:
+    The image.
+  """
   transparent = image.info.get("transparency")
+  bits = np.max(tags.get(_BITS, 8))
   if image.mode.startswith("I;16"):
-    tags = getattr(image, "tag_v2", {})
     values: np.ndarray = np.asarray(image).astype(np.uint16)
-    values = values << (16 - _bits(tags))
+    values = values << (16 - tags.get(_BITS, (16,))[0])
     if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
       values = ~values
     reduced = Image.fromarray((values >> 8).astype(np.uint8))
     if isinstance(transparent, int):
       alpha = np.where(values == transparent, 0, 255).astype(np.uint8)
       reduced.putalpha(Image.fromarray(alpha))
-    reduced.info["exif"] = image.getexif().tobytes()
     return reduced
   if image.mode in ("I", "F"):
-    raise DecodeError("its values are of 32 bits; save it with 8 or 16")
-  if is_16_bit and isinstance(transparent, tuple):
+    raise DecodeError(
+      "its values are signed or of 32 bits; save it with 8 or 16 unsigned bits"
+    )
+  if bits > 8 and ";16" not in stored:
+    raise DecodeError(f"Pillow does not read {bits} bits in separate planes")
+  if isinstance(transparent, tuple) and ";16" in stored:
     image.info["transparency"] = tuple(value >> 8 for value in transparent)
+  # Pillow scales the gray values, and not the one that is transparent.
+  for depth, scale in (("L;2", 85), ("L;4", 17)):
+    if isinstance(transparent, int) and depth in stored:
+      image.info["transparency"] = scale * transparent
   return image
-
-
-def _bits(tags: object) -> int:
-  bits = tags.get(_BITS, 16) if hasattr(tags, "get") else 16
-  return bits[0] if isinstance(bits, tuple) else bits
 
 
 def _upright(image: Image.Image) -> Image.Image:

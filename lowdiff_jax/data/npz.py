@@ -1,5 +1,6 @@
 """Images and labels in an .npz, read in place."""
 
+import math
 import struct
 import zipfile
 from collections.abc import Iterator
@@ -48,7 +49,7 @@ def header(path: Path) -> tuple[str, tuple[int, int, int, int]]:
 def batches(path: Path, start: int, batch_size: int) -> Iterator[np.ndarray]:
   """The images from the given one on, [batch_size,H,W,C] at a time."""
   name, (count, *shape) = header(path)
-  size = int(np.prod(shape, dtype=object))
+  size = math.prod(shape)
   with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
     _read_header(file)
     file.seek(start * size, 1)
@@ -78,6 +79,8 @@ def open_images(path: Path) -> np.ndarray:
     stored = info.compress_type == zipfile.ZIP_STORED
     with archive.open(info) as file:
       _read_header(file)
+      if info.file_size - file.tell() != math.prod(shape):
+        raise ValueError("its header and its size disagree")
       # The size that the header claims need not be there. Reading to the end
       # compares the CRC.
       blocks = iter(lambda: file.read(_BLOCK), b"")
@@ -121,5 +124,7 @@ def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
     raise ValueError(f"an array of version {version}")
   shape, fortran, dtype = read[version](file)
   if fortran:
-    raise ValueError("an array in Fortran's order")
+    raise ValueError(
+      "it is in Fortran's order; save np.ascontiguousarray of it"
+    )
   return shape, dtype

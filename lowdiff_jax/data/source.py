@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 
+from lowdiff_jax import files
 from lowdiff_jax.data.datasets.folder import open_folder
 from lowdiff_jax.data.datasets.npz_set import open_npz_set
 from lowdiff_jax.data.datasets.tfds_set import data_folder, open_tfds
@@ -46,7 +47,7 @@ def open_splits(
     UserError: what is missing, or which image does not fit.
   """
   kind, _, place = name.partition(":")
-  path = Path(place).expanduser()
+  path = files.expanded(place)
   if not place or kind not in ("tfds", "folder", "zip", "npz"):
     raise UserError(f"{name!r}: expected {KINDS}")
   if kind == "tfds":

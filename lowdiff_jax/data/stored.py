@@ -12,10 +12,11 @@ from lowdiff_jax.data.decode import (
   EXTENSIONS,
   DecodeError,
   Decoder,
+  is_image,
   pixels,
 )
 from lowdiff_jax.data.file_set import FileSet, one_file, open_files
-from lowdiff_jax.data.survey import is_image, read_image
+from lowdiff_jax.data.survey import name_others, read_image
 from lowdiff_jax.types import NO_LABEL, Batch, ImageSet, UserError
 
 
@@ -48,12 +49,15 @@ def open_stored(
     UserError: there is nothing of that kind; and, where an image is read, that
       it is damaged or of another size.
   """
-  if path.suffix == ".npz":
+  if not path.exists():
+    raise UserError(f"there is no {path}")
+  if path.is_file() and path.suffix.lower() == ".npz":
     images = open_npz(path, batch_size, shape)
     return Stored(images, _id(one_file(path)))
-  if not path.is_dir() and path.suffix != ".zip":
+  if not path.is_dir() and path.suffix.lower() != ".zip":
     raise UserError(f"{path} is neither a folder nor an .npz nor a .zip")
   files = open_files(path)
+  name_others(files)
   names = list(filter(is_image, files.stamps))
   if not names:
     raise UserError(f"no image in {path} ({' '.join(EXTENSIONS)})")

@@ -15,16 +15,14 @@ from tqdm import tqdm
 
 from lowdiff_jax import console, files
 from lowdiff_jax.data import pipeline
-from lowdiff_jax.data.decode import EXTENSIONS, DecodeError, Decoder
-from lowdiff_jax.data.file_set import FileSet, Stamp
+from lowdiff_jax.data.decode import DecodeError, Decoder, is_image
+from lowdiff_jax.data.file_set import LABELS, FileSet, Stamp
 from lowdiff_jax.distributed import is_main
 from lowdiff_jax.reading import reason
 from lowdiff_jax.types import UserError
 
-# The file of labels of EDM's and StyleGAN's data sets.
-LABELS = "dataset.json"
 # Changes with what is kept.
-VERSION = 1
+VERSION = 2
 # Files that a thread looks at before the bar moves.
 CHUNK = 64
 # Names in one line of a warning.
@@ -77,7 +75,7 @@ def survey(
     What is known of each image that can be decoded, by name, sorted.
   """
   names = [name for name in file_set.stamps if is_image(name)]
-  _name_others(file_set, len(names))
+  name_others(file_set)
   known = _read(kept, file_set, decoder) if kept else {}
   new = [name for name in names if name not in known]
   if new:
@@ -88,11 +86,6 @@ def survey(
   if kept and is_main() and any(name in good for name in new):
     _keep(kept, file_set, decoder, good)
   return good
-
-
-def is_image(name: str) -> bool:
-  """Whether a file's name is that of an image."""
-  return name.lower().endswith(EXTENSIONS)
 
 
 def _look(
@@ -137,13 +130,20 @@ def _read(kept: Path, file_set: FileSet, decoder: Decoder) -> dict[str, Facts]:
     record = json.loads(kept.read_text())
     if record["header"] != _header(file_set, decoder):
       return {}
-    return {
+    known = {
       name: Facts(*facts)
       for name, (size, mark, *facts) in record["files"].items()
       if file_set.stamps.get(name) == Stamp(size, mark)
     }
-  except (OSError, ValueError, LookupError, TypeError, AttributeError):
+  except Exception:  # A damaged file can fail in any way.
     return {}
+  return known if all(map(_are_facts, known.values())) else {}
+
+
+def _are_facts(facts: Facts) -> bool:
+  *numbers, problem = facts
+  are_sizes = all(type(number) is int and number > 0 for number in numbers)
+  return are_sizes and facts.channels in (1, 3) and problem == ""
 
 
 def _keep(
@@ -158,10 +158,11 @@ def _keep(
     logging.warning("the survey of %s is not kept: %s", file_set.root, error)
 
 
-def _name_others(file_set: FileSet, images: int) -> None:
+def name_others(file_set: FileSet) -> None:
+  """Counts and names the files that are no images, in a warning."""
   others = [name for name in file_set.stamps if not is_image(name)]
   others = [name for name in others if PurePosixPath(name).name != LABELS]
-  if others and images and is_main():
+  if others and is_main():
     kinds = collections.Counter(
       PurePosixPath(name).suffix or "without suffix" for name in others
     )

@@ -1,7 +1,6 @@
 """Checks a config: the first field that is wrong is named."""
 
 import itertools
-from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -10,8 +9,6 @@ from lowdiff_jax.experiment.fields import SCHEMA
 from lowdiff_jax.experiment.rules import MOST
 from lowdiff_jax.experiment.sampling import noise_levels
 from lowdiff_jax.experiment.schema import (
-  Field,
-  is_stage,
   leaves,
   resolutions,
   stage_names,
@@ -23,17 +20,17 @@ from lowdiff_jax.types import UserError
 def check(config: ConfigDict) -> None:
   """Raises UserError at the first field that is unknown, missing or wrong."""
   values = leaves(config)
-  _check_sections(config)
+  _check_resolutions(config)
   fields = {
     name: field for name, field, _ in SCHEMA.fields(values, stage_names(config))
   }
   for name in sorted(values.keys() - fields.keys()):
-    SCHEMA.find(name)
+    SCHEMA.find(name, stage_names(config))
     raise UserError(f"config.{name}: no such field{SCHEMA.owner(name)}")
   for name in sorted(fields.keys() - values.keys()):
     raise UserError(f"config.{name} is missing; --mode=config lists all fields")
   for name, field in fields.items():
-    check_value(name, field, values[name])
+    field.rule.check(f"config.{name}", values[name])
   for name in stage_names(config):
     _check_stage(name, config.stages[name])
   _check_first_stage(config)
@@ -52,23 +49,7 @@ def check(config: ConfigDict) -> None:
       )
 
 
-def check_value(name: str, field: Field, value: Any) -> None:
-  """Raises UserError if a field, by its full name, may not hold a value."""
-  if not field.rule.fits(value):
-    raise UserError(
-      f"config.{name} = {value!r}: expected {field.rule.expected}"
-    )
-
-
-def _check_sections(config: ConfigDict) -> None:
-  names = list(config.get("stages", {}))
-  wrong = [name for name in names if not is_stage(name)]
-  if wrong:
-    raise UserError(
-      f"config.stages.{wrong[0]}: expected sections s<resolution>, as in s32"
-    )
-  if not names:
-    raise UserError("config.stages: expected a section for each resolution")
+def _check_resolutions(config: ConfigDict) -> None:
   sides = resolutions(config)
   if any(b != 2 * a for a, b in itertools.pairwise(sides)):
     raise UserError(

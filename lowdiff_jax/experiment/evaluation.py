@@ -18,6 +18,7 @@ from lowdiff_jax.data.splits import Data
 from lowdiff_jax.distributed import is_main
 from lowdiff_jax.experiment.errors import naming
 from lowdiff_jax.experiment.parts import Experiment, build_experiment
+from lowdiff_jax.experiment.paths import data_dir, path_of
 from lowdiff_jax.experiment.sources import open_data, open_images
 from lowdiff_jax.metrics import (
   compute,
@@ -76,7 +77,7 @@ def make_evaluator(
   protocol = compute.inception_protocol(inception)
   section = config.evaluation
   if section.reference:
-    file, shape = Path(section.reference).expanduser(), None
+    file, shape = path_of(config, "evaluation.reference"), None
   else:
     file, shape = _real_images(config, data, inception, extract, metrics)
   found = None
@@ -107,7 +108,7 @@ def _weights(config: ConfigDict) -> Path | None:
   if name == NONE:
     return None
   if name != AUTO:
-    path = Path(name).expanduser()
+    path = path_of(config, "evaluation.inception")
     if not path.is_file():
       raise UserError(
         f"config.evaluation.inception: there is no {path}; get it as "
@@ -172,7 +173,7 @@ def _real_images(
   key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
   name = config.data.source.rstrip("/").replace(":", "/").split("/")[-1]
   name = f"{name}_{train.spec.resolution}_{key[:12]}.npz"
-  path = data_folder(config.data.dir) / "references" / name
+  path = data_folder(data_dir(config)) / "references" / name
   reference.make_reference(
     path,
     in_order(train, picks, section.batch_size),

@@ -7,6 +7,7 @@ run_fields.py (model, data, training) or in stage_fields.py (stages).
 from lowdiff_jax.diffusion.cascade import STARTS
 from lowdiff_jax.diffusion.sampler import SAMPLERS
 from lowdiff_jax.experiment.rules import (
+  batch_size,
   choice,
   flag,
   image_count,
@@ -63,7 +64,7 @@ _SAMPLING = (
     integer(-1),
     "class of all images; -1: all classes in turn",
   ),
-  Field("sampling.batch_size", 500, integer(1), "images per batch"),
+  Field("sampling.batch_size", 500, batch_size, "images per batch"),
   Field(
     "sampling.checkpoint",
     -1,
@@ -74,7 +75,10 @@ _SAMPLING = (
 )
 _EVALUATION = (
   Field(
-    "evaluation.images", 50_000, image_count, "generated images to evaluate"
+    "evaluation.images",
+    50_000,
+    image_count("none"),
+    "generated images to evaluate",
   ),
   Field(
     "evaluation.seed_ranges",
@@ -85,7 +89,7 @@ _EVALUATION = (
   Field(
     "evaluation.images_during_training",
     2_000,
-    image_count,
+    image_count("none"),
     "generated images at each evaluation during training",
     formerly="evaluation.images_on_the_way",
   ),
@@ -110,7 +114,7 @@ _EVALUATION = (
   Field(
     "evaluation.side",
     299,
-    integer(75),
+    integer(75, 2048),
     "resolution of Inception's input; lower is faster, for rankings",
   ),
   Field(
@@ -122,13 +126,13 @@ _EVALUATION = (
   Field(
     "evaluation.references",
     0,
-    integer(0),
+    image_count("all"),
     "most real images to compare with; 0: all",
   ),
   Field(
-    "evaluation.batch_size", 64, integer(1), "images per batch of Inception"
+    "evaluation.batch_size", 64, batch_size, "images per batch of Inception"
   ),
-  Field("benchmark.batch_size", 500, integer(1), "images at a time"),
+  Field("benchmark.batch_size", 500, batch_size, "images at a time"),
   Field(
     "benchmark.repeats", 5, integer(1), "timed runs, of which the median counts"
   ),
@@ -175,14 +179,14 @@ _SEARCH = (
     positive,
     "factor on the distance (quality) or the speed (throughput)",
   ),
-  Field("tune.candidates", 24, integer(2), "schedules in the first round"),
+  Field(
+    "tune.candidates", 24, integer(2, 10_000), "schedules in the first round"
+  ),
   Field(
     "tune.images", 1_000, integer(8), "images per schedule in the last round"
   ),
-  Field("tune.rounds", 3, integer(1), "rounds of successive halving"),
-  Field(
-    "upscale.input", "", text, "small images to upscale: a file or a folder"
-  ),
+  Field("tune.rounds", 3, integer(1, 30), "rounds of successive halving"),
+  Field("upscale.input", "", text, "small images: a file or a folder"),
 )
 
 

@@ -6,6 +6,7 @@ from lowdiff_jax import console
 from lowdiff_jax.data import source
 from lowdiff_jax.data.decode import Decoder
 from lowdiff_jax.experiment.errors import naming
+from lowdiff_jax.experiment.paths import data_dir
 from lowdiff_jax.types import ImageSource
 
 
@@ -26,7 +27,7 @@ def open_splits(
       config.data.source,
       resolution=resolution,
       crop=config.data.crop,
-      data_dir=config.data.dir,
+      data_dir=data_dir(config),
       hold_out=config.data.hold_out,
       decoder=image_decoder(config),
     )

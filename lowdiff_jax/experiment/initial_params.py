@@ -6,6 +6,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+from lowdiff_jax.experiment.paths import path_of
 from lowdiff_jax.experiment.schema import resolutions
 from lowdiff_jax.models.weights import (
   edm_layout,
@@ -30,7 +31,7 @@ def initial_params(config: ConfigDict, fresh: dict[str, Any]) -> dict[str, Any]:
   Raises:
     UserError: there are no weights, or they are of another network.
   """
-  path = Path(config.model.init_from).expanduser()
+  path = path_of(config, "model.init_from")
   if path.is_dir():
     return _of_run(path, fresh)
   if not path.exists():

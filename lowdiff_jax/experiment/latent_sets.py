@@ -22,6 +22,7 @@ from lowdiff_jax.experiment.codecs import (
 )
 from lowdiff_jax.experiment.errors import naming
 from lowdiff_jax.experiment.image_sets import open_splits
+from lowdiff_jax.experiment.paths import data_dir, path_of
 from lowdiff_jax.experiment.schema import resolutions
 from lowdiff_jax.models.weights import state_dict
 from lowdiff_jax.types import ImageSource, UserError
@@ -124,10 +125,10 @@ def open_images(config: ConfigDict) -> tuple[ImageSource, ImageSource]:
 def latents_folder(config: ConfigDict) -> Path:
   """config.latents.dir, or a folder beside TFDS's sets."""
   if config.latents.dir:
-    return Path(config.latents.dir).expanduser()
+    return path_of(config, "latents.dir")
   name = config.data.source.rstrip("/").replace(":", "/").split("/")[-1]
   name = f"{name}_{image_side(config)}_{config.autoencoder.kind}"
-  return data_folder(config.data.dir) / "latents" / name
+  return data_folder(data_dir(config)) / "latents" / name
 
 
 def image_side(config: ConfigDict) -> int:
@@ -150,7 +151,7 @@ def read_statistics(
   Raises:
     UserError: the file cannot be read, or holds no such numbers.
   """
-  path = Path(config.latents.statistics).expanduser()
+  path = path_of(config, "latents.statistics")
   with naming("config.latents.statistics"):
     state = state_dict.read_state(path)
     if not {"mean", "std"} <= state.keys():

@@ -8,7 +8,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from lowdiff_jax.experiment import legacy
-from lowdiff_jax.experiment.check import check, check_value
+from lowdiff_jax.experiment.check import check
 from lowdiff_jax.experiment.fields import SCHEMA
 from lowdiff_jax.experiment.rules import LARGEST, literal
 from lowdiff_jax.experiment.schema import leaves, stage_names
@@ -69,7 +69,7 @@ def parse_flags(
     if legacy.is_former(name):
       value = literal(text)
     else:
-      value = SCHEMA.find(legacy.renamed(name)).rule.parse(text)
+      value = SCHEMA.find(legacy.renamed(name), stages).rule.parse(text)
     values.update(legacy.translate(name, value, stages))
   return values
 
@@ -88,13 +88,13 @@ def override(config: ConfigDict, values: Mapping[str, Any]) -> ConfigDict:
     UserError: a field that this config does not have, or a wrong value.
   """
   config = config.copy_and_resolve_references()
-  before = leaves(config)
+  before, stages = leaves(config), stage_names(config)
   for name, value in values.items():
-    field = SCHEMA.find(name)
+    field = SCHEMA.find(name, stages)
     if name not in before:
       raise UserError(f"config.{name}: no such field{SCHEMA.owner(name)}")
     value = _like(before[name], value)
-    check_value(name, field, value)
+    field.rule.check(f"config.{name}", value)
     *sections, last = name.split(".")
     section = config
     for part in sections:

@@ -5,7 +5,10 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from lowdiff_jax.schedules.space import MAX_STEPS
+from lowdiff_jax.types import UserError
 
 # The largest and the least positive number of float32, in which all is
 # computed, and the largest of int32, in which images and steps are counted.
@@ -31,6 +34,11 @@ class Rule(NamedTuple):
     """The value that a flag's text stands for; the text if it is no literal."""
     return text if self.is_text else literal(text)
 
+  def check(self, name: str, value: Any) -> None:
+    """Raises UserError if what has this name may not hold the value."""
+    if not self.fits(value):
+      raise UserError(f"{name} = {value!r}: expected {self.expected}")
+
 
 def literal(text: str) -> Any:
   """The value of a literal; the text itself if it is none, or too long."""
@@ -51,7 +59,7 @@ def integer(low: int, high: int = MOST) -> Rule:
   """An int from `low` to `high`."""
   top = ", below 2^31" if high == MOST else f" and at most {high:,}"
   return Rule(
-    f"an integer of at least {low}{top}",
+    f"an integer of at least {low:,}{top}",
     lambda v: _is_int(v) and low <= v <= high,
   )
 
@@ -66,10 +74,25 @@ def number(low: float = -LARGEST, high: float = LARGEST) -> Rule:
   )
 
 
+def argument(name: str, value: Any, rule: Rule) -> Any:
+  """An argument of the library's, checked; NumPy's numbers as Python's."""
+  value = value.item() if isinstance(value, np.generic) else value
+  rule.check(name, value)
+  return value
+
+
 def choice(*options: str) -> Rule:
   """One of the options."""
   expected = f"one of {', '.join(options)}"
   return Rule(expected, lambda v: v in options, is_text=True)
+
+
+def image_count(zero: str) -> Rule:
+  """An int of at least 2, as metrics of one image do not exist; or 0."""
+  return Rule(
+    f"an integer of at least 2, or 0 for {zero}",
+    lambda v: _is_int(v) and 0 <= v <= MOST and v != 1,
+  )
 
 
 def sequence(item: Rule, length: int | None = None, least: int = 0) -> Rule:
@@ -128,8 +151,11 @@ level = Rule(
 )
 steps = integer(1, MAX_STEPS)
 seed = integer(0, 2**32 - 1)
-# Metrics of one image do not exist.
-image_count = Rule(
-  "an integer of at least 2, or 0 for none",
-  lambda v: _is_int(v) and 0 <= v <= MOST and v != 1,
-)
+# A batch is put together before memory could be found not to suffice.
+batch_size = integer(1, 2**20)
+# Beyond any published network; one without limits would be built without end.
+MAX_WIDTH = 16_384
+width = integer(4, MAX_WIDTH)
+multiple = integer(1, 64)
+num_blocks = integer(1, 64)
+depth = integer(1, 256)

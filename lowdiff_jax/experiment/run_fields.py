@@ -8,17 +8,23 @@ from typing import Any
 from lowdiff_jax.data.decode import MAX_PIXELS, WHITE
 from lowdiff_jax.data.images import CROPS
 from lowdiff_jax.experiment.rules import (
+  MAX_WIDTH,
   Rule,
+  batch_size,
   below_one,
   choice,
+  depth,
   flag,
   integer,
+  multiple,
+  num_blocks,
   number,
   positive,
   positive_or_inf,
   seed,
   sequence,
   text,
+  width,
 )
 from lowdiff_jax.experiment.schema import Field
 from lowdiff_jax.models.dit import POSITIONS, REMAT
@@ -62,7 +68,7 @@ MODEL_FIELDS = (
   _run(
     "data.max_pixels",
     MAX_PIXELS,
-    integer(1),
+    integer(4096),
     "larger images are skipped before they are decoded",
   ),
   Field("data.dir", "", text, "folder of TFDS's data sets; '': its default"),
@@ -125,7 +131,7 @@ TRAINING_FIELDS = (
   _run(
     "optimizer.warmup_images",
     0,
-    number(0),
+    number(0, 2e9),
     "images over which the rate rises linearly from 0",
   ),
   _run("optimizer.betas", (0.9, 0.999), sequence(below_one, 2), "of Adam"),
@@ -158,14 +164,14 @@ TRAINING_FIELDS = (
   ),
 )
 UNET_FIELDS = (
-  _run("model.channels", 128, integer(4), "base width"),
+  _run("model.channels", 128, width, "base width"),
   _run(
     "model.channel_mult",
     (2, 2, 2),
-    sequence(integer(1), least=1),
+    sequence(multiple, least=1),
     "width of each level, in base widths",
   ),
-  _run("model.num_blocks", 4, integer(1), "residual blocks per level"),
+  _run("model.num_blocks", 4, num_blocks, "residual blocks per level"),
   _run(
     "model.attn_resolutions",
     (16,),
@@ -181,9 +187,9 @@ UNET_FIELDS = (
   ),
 )
 DIT_FIELDS = (
-  _run("model.hidden_size", 768, integer(4), "width of a token"),
-  _run("model.depth", 12, integer(1), "blocks"),
-  _run("model.num_heads", 12, integer(1), "of attention"),
+  _run("model.hidden_size", 768, width, "width of a token"),
+  _run("model.depth", 12, depth, "blocks"),
+  _run("model.num_heads", 12, integer(1, MAX_WIDTH), "of attention"),
   _run("model.qk_norm", False, flag, "normalise queries and keys"),
   _run(
     "model.positions",
@@ -224,24 +230,24 @@ LATENTS_FIELDS = (
   Field(
     "autoencoder.weights", "random", text, "published file; random: untrained"
   ),
-  Field("autoencoder.batch_size", 64, integer(1), "images at a time"),
+  Field("autoencoder.batch_size", 64, batch_size, "images at a time"),
 )
 LDM_FIELDS = (
-  _run("autoencoder.channels", 128, integer(4), "base width"),
+  _run("autoencoder.channels", 128, width, "base width"),
   _run(
     "autoencoder.channel_mult",
     (1, 1, 2, 2, 4),
-    sequence(integer(1), least=1),
+    sequence(multiple, least=1),
     "width of each level, in base widths",
   ),
-  _run("autoencoder.num_blocks", 2, integer(1), "residual blocks per level"),
+  _run("autoencoder.num_blocks", 2, num_blocks, "residual blocks per level"),
   _run(
     "autoencoder.attn_resolutions",
     (16,),
     sequence(integer(1)),
     "levels with self-attention",
   ),
-  _run("autoencoder.latent_channels", 32, integer(1), "of a latent"),
+  _run("autoencoder.latent_channels", 32, integer(1, MAX_WIDTH), "of a latent"),
   _run("autoencoder.resolution", 256, integer(1), "of its training images"),
   _run(
     "autoencoder.dtype",

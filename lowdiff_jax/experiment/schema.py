@@ -63,8 +63,20 @@ def is_stage(name: Any) -> bool:
 
 
 def stage_names(config: ConfigDict) -> list[str]:
-  """The sections of a config's stages, "s8", the lowest resolution first."""
-  return sorted(config.stages, key=lambda name: int(name[1:]))
+  """The sections of a config's stages, "s8", the lowest resolution first.
+
+  Raises:
+    UserError: there is none, or one that is no stage's.
+  """
+  stages = config.get("stages")
+  names = list(stages) if isinstance(stages, ConfigDict) else []
+  if not names:
+    raise UserError("config.stages: expected a section for each resolution")
+  if wrong := [name for name in names if not is_stage(name)]:
+    raise UserError(
+      f"config.stages.{wrong[0]}: expected sections s<resolution>, as in s32"
+    )
+  return sorted(names, key=lambda name: int(name[1:]))
 
 
 def resolutions(config: ConfigDict) -> tuple[int, ...]:
@@ -112,16 +124,27 @@ class Schema:
       for group in groups:
         yield from ((group, field, staged) for field in group.fields)
 
-  def find(self, name: str) -> Field:
+  def find(self, name: str, stages: list[str]) -> Field:
     """The field of a full name.
 
+    Args:
+      name: as "stages.s8.steps".
+      stages: names of the sections.
+
     Raises:
-      UserError: there is none in any config; the nearest is named.
+      UserError: there is no such stage, or no such field in any config; the
+        nearest is named.
     """
+    section, _, rest = name.partition(".")
+    if section == "stages" and rest.partition(".")[0] not in stages:
+      raise UserError(
+        f"config.{name}: no such field; the stages are {', '.join(stages)}"
+      )
     found = self._lookup(name)
     if found:
       return found[0][1]
-    near = difflib.get_close_matches(name, self._names(name), 1)
+    known = [f"stages.{s}.{field}" for s in stages for field in self._of_stages]
+    near = difflib.get_close_matches(name, [*self._by_name, *known], 1)
     hint = f"did you mean {near[0]}?" if near else "--mode=config lists all"
     raise UserError(f"config.{name}: no such field; {hint}")
 
@@ -138,10 +161,6 @@ class Schema:
     if part.startswith("stages.") and is_stage(part.removeprefix("stages.")):
       return self._of_stages.get(last, [])
     return self._by_name.get(name, [])
-
-  def _names(self, name: str) -> list[str]:
-    stage = name.split(".")[1] if name.startswith("stages.s") else "s<side>"
-    return [*self._by_name, *(f"stages.{stage}.{f}" for f in self._of_stages)]
 
 
 def _by_name(

@@ -5,8 +5,8 @@ from typing import Any
 from lowdiff_jax.diffusion.cascade import STARTS
 from lowdiff_jax.diffusion.sampler import SAMPLERS
 from lowdiff_jax.experiment.rules import (
+  batch_size,
   choice,
-  integer,
   level,
   number,
   steps,
@@ -35,7 +35,7 @@ _TRAINING = (
   Field(
     "batch_size",
     256,
-    integer(1),
+    batch_size,
     "images of each batch that train this stage",
     trained=True,
     formerly="stages.images",

@@ -20,7 +20,7 @@ from lowdiff_jax.types import (
   ImageSpec,
 )
 
-# (params, seed, indices [B], labels [B], low_res [B,h,w,C] or None)
+# (params, seed uint32, indices [B], labels [B], low_res [B,h,w,C] or None)
 # -> `cascade.Cascaded`, in the denoiser's units.
 Program = Any
 
@@ -31,7 +31,7 @@ class Request(NamedTuple):
   Attributes:
     indices: [N] indices of the images.
     batch_size: images per batch, a multiple of the number of devices.
-    seed: seed of all images.
+    seed: seed of all images, 0 to 2^32 - 1.
     label: class of all images; `NO_LABEL` for all classes in turn.
   """
 
@@ -81,7 +81,7 @@ class Generator(NamedTuple):
 
     def generate(
       params: Any,
-      seed: int,
+      seed: Array,
       indices: Array,
       labels: Array,
       low_res: Array | None = None,
@@ -132,7 +132,7 @@ class Generator(NamedTuple):
       labels = self.labels(indices[padded], request.label)
       low = None if low_res is None else low_res[padded]
       images, trajectories = program(
-        params, request.seed, indices[padded], labels, low
+        params, np.uint32(request.seed), indices[padded], labels, low
       )
       count, shown = len(picks), slice(-1 if last_only else None, None)
       yield Generated(

@@ -15,10 +15,10 @@ from lowdiff_jax.distributed import in_batches, is_main
 from lowdiff_jax.metrics import inception as network
 from lowdiff_jax.metrics.features import Collected, Extract, collect
 from lowdiff_jax.metrics.frechet import Gaussian, frechet_distance, statistics
-from lowdiff_jax.metrics.inception_score import inception_score
+from lowdiff_jax.metrics.inception_score import SPLITS, inception_score
 from lowdiff_jax.metrics.inception_weights import Inception
 from lowdiff_jax.metrics.kernel_distance import kernel_distance
-from lowdiff_jax.metrics.precision_recall import precision_recall
+from lowdiff_jax.metrics.precision_recall import NEIGHBOURS, precision_recall
 from lowdiff_jax.metrics.reference import Reference
 from lowdiff_jax.types import Array, Evaluator, ImageSet, Score
 
@@ -114,7 +114,7 @@ def inception_protocol(inception: Inception) -> dict[str, Any]:
 def inception_figures(
   inception: Inception, reference: Reference, collected: Collected
 ) -> dict[str, float]:
-  """Computes the metrics that features and reference allow.
+  """Computes the metrics that features, reference and their numbers allow.
 
   Args:
     inception: the network. With other features or another input size than FID
@@ -140,11 +140,14 @@ def inception_figures(
     values["sfid"] = distance("spatial", reference.spatial)
   if reference.features is not None:
     ours = collected.column(pool)
-    shares = precision_recall(ours, reference.features)
-    values[f"kid{suffix}"] = kernel_distance(ours, reference.features)
-    values[f"precision{suffix}"] = shares.precision
-    values[f"recall{suffix}"] = shares.recall
-  if "logits_unbiased" in outputs:
+    fewest = min(len(ours), len(reference.features))
+    if fewest > 1:
+      values[f"kid{suffix}"] = kernel_distance(ours, reference.features)
+    if fewest > NEIGHBOURS:
+      shares = precision_recall(ours, reference.features)
+      values[f"precision{suffix}"] = shares.precision
+      values[f"recall{suffix}"] = shares.recall
+  if "logits_unbiased" in outputs and collected.count >= SPLITS:
     names = f"inception_score{suffix}", f"inception_score_std{suffix}"
     score = inception_score(collected.column("logits_unbiased"))
     values.update(zip(names, score, strict=True))

@@ -46,7 +46,7 @@ class Stagewise:
       batch_size: a multiple of the number of devices.
     """
     self._generator, self._params = generator, params
-    self._seed, self._batch_size = seed, batch_size
+    self._seed, self._batch_size = np.uint32(seed), batch_size
     self._programs: dict[Any, Callable] = {}
     self._images: dict[Any, np.ndarray] = {}
     self._seconds: dict[Any, float] = {}

@@ -142,7 +142,7 @@ class Checkpoints:
     with self.reading(step):
       self._verify(step, "meta/")
       args = ocp.args.Composite(meta=ocp.args.JsonRestore())
-      return self._restore(step, args)["meta"]
+      return dict(self._restore(step, args)["meta"])
 
   def restore(self, target: TrainState) -> TrainState:
     """The newest checkpoint.

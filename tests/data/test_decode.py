@@ -1,12 +1,18 @@
 """Image files as people have them: what each becomes, pixel by pixel."""
 
 import io
+import struct
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from lowdiff_jax.data.decode import DecodeError, Decoder, pixels
+from tests.data.hand_written import (
+  png_of,
+  png_of_16_bits,
+  rgb_tiff_of_16_bits,
+)
 
 # Red above blue, its top left 4x4 yellow.
 UPRIGHT = np.zeros((16, 16, 3), np.uint8)
@@ -60,6 +66,24 @@ def test_turned_upright(orientation, kind, settings):
   np.testing.assert_allclose(image.astype(int), UPRIGHT, atol=3)
 
 
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparent_images_are_turned_too(mode, kind):
+  image = Image.fromarray(UPRIGHT.swapaxes(0, 1)).convert("RGBA")
+  image.putpixel((0, 0), (0, 0, 0, 0))
+  if mode == "P":
+    settings = {"transparency": 0} if kind == "PNG" else {}
+    image = image.convert("RGB").quantize(4)
+  else:
+    settings, image = {}, image.convert(mode)
+  exif = Image.Exif()
+  exif[ORIENTATION] = 5
+  settings |= {"lossless": True} if kind == "WEBP" else {}
+  turned = decode(encode(image, kind, exif=exif, **settings))
+  plain = decode(encode(image, kind, **settings))
+  np.testing.assert_array_equal(turned, plain.swapaxes(0, 1))
+
+
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 def test_16_bit_gray(kind):
   """One channel, scaled to 0 ... 255."""
@@ -68,24 +92,17 @@ def test_16_bit_gray(kind):
   np.testing.assert_array_equal(turned, RAMP)
 
 
-def png_of_16_bits(values, color_type):
-  """A PNG [H,W,C] of 16 bits, which Pillow does not write."""
-  import struct
-  import zlib
-
-  def chunk(name, data):
-    crc = zlib.crc32(name + data)
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", crc)
-
-  height, width = values.shape[:2]
-  rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
-  header = struct.pack(">IIBBBBB", width, height, 16, color_type, 0, 0, 0)
-  return io.BytesIO(
-    b"\x89PNG\r\n\x1a\n"
-    + chunk(b"IHDR", header)
-    + chunk(b"IDAT", zlib.compress(rows))
-    + chunk(b"IEND", b"")
-  )
+@pytest.mark.parametrize(("depth", "scale"), [(1, 255), (2, 85), (4, 17)])
+def test_gray_of_few_bits_and_a_transparent_value(depth, scale):
+  values = np.arange(64).reshape(8, 8) % 2**depth
+  bits = (values[..., None] >> np.arange(depth)[::-1]) & 1
+  rows = [np.packbits(row).tobytes() for row in bits.reshape(8, -1)]
+  image = decode(png_of(depth, 0, (8, 8), rows))
+  np.testing.assert_array_equal(image, values * scale)
+  tag = (b"tRNS", struct.pack(">H", 1))
+  image = decode(png_of(depth, 0, (8, 8), rows, tag), background=(9, 9, 9))
+  expected = np.where(values == 1, 9, values * scale)
+  np.testing.assert_array_equal(image, expected)
 
 
 def test_16_bit_rgb_and_gray_with_alpha():
@@ -100,28 +117,12 @@ def test_16_bit_rgb_and_gray_with_alpha():
 
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_16_bit_rgb_tiff(order):
-  """Written by hand: Pillow does not write it either."""
-  import struct
-
-  def entry(tag, kind, count, value):
-    return struct.pack(f"{order}HHII", tag, kind, count, value)
-
-  def short(tag, value):
-    packed = struct.pack(f"{order}HH", value, 0)
-    return struct.pack(f"{order}HHI", tag, 3, 1) + packed
-
-  data = (UPRIGHT.astype(f"{order}u2") * 257).astype(f"{order}u2").tobytes()
-  tags = [
-    *(short(256, 16), short(257, 16), entry(258, 3, 3, 8), short(259, 1)),
-    *(short(262, 2), entry(273, 4, 1, 16), short(277, 3), short(278, 16)),
-    *(entry(279, 4, 1, len(data)), short(284, 1)),
-  ]
-  content = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(
-    f"{order}I", 16 + len(data)
-  )
-  content += struct.pack(f"{order}HHHH", 16, 16, 16, 0) + data
-  content += struct.pack(f"{order}H", len(tags)) + b"".join(tags) + bytes(4)
-  np.testing.assert_array_equal(decode(io.BytesIO(content)), UPRIGHT)
+  wide = UPRIGHT.astype(np.uint16) * 257
+  image = decode(rgb_tiff_of_16_bits(wide, order, 1))
+  np.testing.assert_array_equal(image, UPRIGHT)
+  # Pillow would take one byte of two.
+  with pytest.raises(DecodeError, match="16 bits in separate planes"):
+    decode(rgb_tiff_of_16_bits(wide, order, 2))
 
 
 def test_transparency_lies_on_the_background():
@@ -211,8 +212,8 @@ def test_a_damaged_orientation_is_none():
   [
     (io.BytesIO(b""), "it is no image"),
     (io.BytesIO(b"not an image"), "it is no image"),
-    (encode(np.zeros((4, 4), np.float32), "TIFF"), "32 bits; save it with"),
-    (encode(np.zeros((4, 4), np.int32), "TIFF"), "32 bits; save it with"),
+    (encode(np.zeros((4, 4), np.float32), "TIFF"), "32 bits; save it with 8"),
+    (encode(np.zeros((4, 4), np.int32), "TIFF"), "32 bits; save it with 8"),
     (encode(UPRIGHT, "PDF"), "it is no image"),
     (encode(UPRIGHT, "PPM"), "it is no image"),
   ],

@@ -1,59 +1,19 @@
-"""Folders and zips of images: what is data, classes, labels, the survey."""
+"""Folders of images: what is data, classes, what is held out."""
 
-import json
-import logging
-import os
 import shutil
-import zipfile
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from lowdiff_jax.data import held_out, source, survey
-from lowdiff_jax.data.decode import Decoder
-from lowdiff_jax.data.file_set import open_files
-from lowdiff_jax.types import NO_LABEL, UserError
-
-RNG = np.random.default_rng(0)
-
-
-def write(root, *names, side=8, mode="RGB"):
-  """Images of random pixels; name -> what was written."""
-  found = {}
-  for name in names:
-    path = root / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    found[name] = RNG.integers(0, 256, (side, side, 3), np.uint8)
-    Image.fromarray(found[name]).convert(mode).save(path)
-  return found
-
-
-def pack(root, path, *, under=""):
-  with zipfile.ZipFile(path, "w") as archive:
-    for file in sorted(root.rglob("*")):
-      if file.is_file():
-        archive.write(file, f"{under}{file.relative_to(root)}")
-  return path
-
-
-def open_set(path, kind="folder", **kwargs):
-  kept = path.parent / f"kept_{path.name}"
-  return source.open_splits(
-    f"{kind}:{path}", resolution=8, data_dir=str(kept), **kwargs
-  )
-
-
-def everything(splits):
-  """All images and labels of both splits."""
-  batches = [split.read(np.arange(len(split))) for split in splits]
-  images = np.concatenate([batch.image for batch in batches])
-  return images, np.concatenate([batch.label for batch in batches])
-
-
-def same_images(ours, written):
-  expected = sorted(map(bytes, written.values()))
-  return sorted(map(bytes, ours)) == expected
+from lowdiff_jax.data import held_out
+from lowdiff_jax.data.datasets import folder
+from tests.data.image_folders import (
+  everything,
+  open_set,
+  pack,
+  same_images,
+  write,
+)
 
 
 def test_every_kind_of_file_is_read(tmp_path):
@@ -81,77 +41,6 @@ def test_what_is_hidden_is_no_data(kind, tmp_path, caplog):
   assert splits[0].class_names == ("cat", "dog")
   assert same_images(images, written) and np.bincount(labels).tolist() == [2, 2]
   assert not caplog.text
-
-
-def test_what_is_left_out_is_counted_and_named_once(tmp_path, caplog):
-  root = tmp_path / "set"
-  write(root, *(f"{i}.png" for i in range(5)))
-  for name in ("a.txt", "b.txt", "notes/c.heic", "noend"):
-    (root / name).parent.mkdir(exist_ok=True)
-    (root / name).write_bytes(b"?")
-  for i in range(8):
-    (root / f"bad{i}.png").write_bytes(b"?")
-  for _ in range(2):  # At the second start too.
-    caplog.clear()
-    open_set(root)
-    left, skipped = [record.getMessage() for record in caplog.records]
-    assert "left out 4 files" in left and "2 .txt" in left and "a.txt" in left
-    assert "skipped 8 unreadable images" in skipped and "bad0.png" in skipped
-    assert "and 3 more" in skipped
-
-
-def test_the_survey_is_kept(tmp_path, monkeypatch):
-  root = tmp_path / "set"
-  written = write(root, *(f"{i}.png" for i in range(6)))
-  open_set(root)
-  looked = []
-  decode = Decoder.decode
-
-  def counted(self, file):
-    looked.append(os.path.basename(file.name))
-    return decode(self, file)
-
-  monkeypatch.setattr(Decoder, "decode", counted)
-  train, test = open_set(root)
-  # Nothing but the first image of each split, for its size.
-  assert len(looked) == 2
-  looked.clear()
-  images, _ = everything((train, test))
-  assert same_images(images, written)
-  everything((train, test))
-  assert len(looked) == 6  # Once each.
-  looked.clear()
-  written |= write(root, "3.png", "9.png")
-  os.utime(root / "3.png", ns=(1, 1))
-  (root / "0.png").unlink()
-  del written["0.png"]
-  splits = open_set(root)
-  assert {"3.png", "9.png"} <= set(looked) and len(looked) == 4
-  assert same_images(everything(splits)[0], written)
-  looked.clear()
-  (kept,) = (tmp_path / "kept_set" / "surveys").iterdir()
-  kept.write_text(kept.read_text()[:-9])
-  open_set(root)
-  assert len(looked) == 6 + 2
-  looked.clear()
-  open_set(root, decoder=Decoder((0, 0, 0)))
-  assert len(looked) == 6 + 2
-
-
-def test_a_survey_that_cannot_be_kept(tmp_path, caplog):
-  write(tmp_path / "set", *(f"{i}.png" for i in range(4)))
-  (tmp_path / "kept_set").mkdir()
-  (tmp_path / "kept_set" / "surveys").touch()
-  assert len(everything(open_set(tmp_path / "set"))[0]) == 4
-  assert "is not kept" in caplog.text
-
-
-def test_an_image_that_changes_after_the_survey_is_named(tmp_path):
-  write(tmp_path / "set", *(f"{i}.png" for i in range(5)))
-  train, _ = open_set(tmp_path / "set")
-  (tmp_path / "set" / "1.png").write_bytes(b"?")
-  with pytest.raises(UserError, match=r"1\.png cannot be read any more"):
-    train.read([0, 1])
 
 
 def test_classes_by_subfolder_at_any_depth_and_links(tmp_path):
@@ -204,159 +93,6 @@ def test_where_no_class_can_spare_an_image(caplog):
   assert "training images validate" in caplog.text
 
 
-def edm_set(root, labels, **more):
-  names = [f"0000{i // 4}/img{i:08d}.png" for i in range(len(labels))]
-  written = write(root, *names)
-  listed = [[n, label] for n, label in zip(names, labels, strict=True)]
-  record = {"labels": listed, **more}
-  (root / "dataset.json").write_text(json.dumps(record))
-  return written
-
-
-@pytest.mark.parametrize("kind", ["folder", "zip", "zip of a folder"])
-def test_labels_of_dataset_json(kind, tmp_path, caplog):
-  labels = [2, 0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1]
-  written = edm_set(tmp_path / "set", labels)
-  path = tmp_path / "set"
-  if kind != "folder":
-    under = "set/" if kind == "zip of a folder" else ""
-    path = pack(path, tmp_path / "set.zip", under=under)
-  for source_kind in ("zip", "folder"):
-    splits = open_set(path, source_kind)
-    assert splits[0].spec == (8, 3, 3)
-    assert splits[0].class_names == ("0", "1", "2")
-    images, found = everything(splits)
-    by_pixels = dict(zip(map(bytes, written.values()), labels, strict=True))
-    assert [by_pixels[bytes(image)] for image in images] == found.tolist()
-  assert not caplog.text
-
-
-def test_no_labels_in_dataset_json(tmp_path):
-  edm_set(tmp_path / "set", [0] * 8)
-  (tmp_path / "set" / "dataset.json").write_text('{"labels": null}')
-  splits = open_set(tmp_path / "set")
-  assert splits[0].spec == (8, 3, 0)
-  assert (everything(splits)[1] == NO_LABEL).all()
-
-
-def test_labels_of_nothing_readable(tmp_path):
-  edm_set(tmp_path / "set", [0] * 4)
-  for path in (tmp_path / "set").rglob("*.png"):
-    path.write_bytes(b"?")
-  with pytest.raises(UserError, match="fewer than 4 readable images"):
-    open_set(tmp_path / "set")
-
-
-def test_another_programs_dataset_json(tmp_path):
-  write(tmp_path / "set", "cat/0.png", "cat/1.png", "dog/0.png", "dog/1.png")
-  (tmp_path / "set" / "dataset.json").write_text('{"images": []}')
-  assert open_set(tmp_path / "set")[0].class_names == ("cat", "dog")
-
-
-def test_a_gap_in_the_classes_is_named(tmp_path, caplog):
-  edm_set(tmp_path / "set", [0, 0, 3, 3, 0, 0])
-  assert open_set(tmp_path / "set")[0].spec.num_classes == 4
-  assert "2 classes of" in caplog.text and "no training image: 1, 2" in (
-    caplog.text
-  )
-
-
-@pytest.mark.parametrize(
-  ("text", "said"),
-  [
-    ("{", r"dataset\.json cannot be read"),
-    ("[" * 10_000, r"dataset\.json cannot be read"),
-    ('{"labels": 3}', r"expected labels as in"),
-    ('{"labels": [["a"]]}', r"expected labels as in"),
-    ('{"labels": [["00000/img00000000.png", 1]]}', "no label for 00000/img00"),
-    ("vectors", "expected one class"),
-    ("negative", "the label of image 2 is -1: expected a class, 0 to"),
-    ("huge", "the label of image 2 is 1e.30: expected a class, 0 to"),
-    ("half", r"the label of image 2 is 0\.5: expected a class, 0 to"),
-    ("text", "labels are"),
-    ("null", "labels are object"),
-  ],
-)
-def test_wrong_labels(text, said, tmp_path):
-  wrong = {
-    "vectors": [0.1, 0.9],
-    "negative": -1,
-    "huge": 1e30,
-    "half": 0.5,
-    "text": "cat",
-    "null": None,
-  }
-  labels = [0] * 4
-  if text in wrong:
-    labels = [wrong[text]] * 4 if text == "vectors" else [0, 0, wrong[text], 0]
-  edm_set(tmp_path / "set", labels)
-  if text not in wrong:
-    (tmp_path / "set" / "dataset.json").write_text(text)
-  with pytest.raises(UserError, match=said) as error:
-    open_set(tmp_path / "set")
-  assert "\n" not in str(error.value)
-
-
-def test_names_in_a_zip_are_no_paths(tmp_path):
-  written = write(tmp_path / "set", *(f"{i}.png" for i in range(4)))
-  path = pack(tmp_path / "set", tmp_path / "set.zip")
-  outside = tmp_path / "outside.png"
-  with zipfile.ZipFile(path, "a") as archive:
-    content = (tmp_path / "set" / "0.png").read_bytes()
-    archive.writestr("../outside.png", content)
-    archive.writestr("/absolute.png", content)
-  before = set(tmp_path.rglob("*"))
-  images, _ = everything(open_set(path, "zip"))
-  # What leads out is no data; what is absolute is taken as below the root.
-  assert len(images) == 5 and set(map(bytes, images)) == set(
-    map(bytes, written.values())
-  )
-  kept = tmp_path / "kept_set.zip"
-  assert set(tmp_path.rglob("*")) - before == {kept, *kept.rglob("*")}
-  assert not outside.exists()
-
-
-@pytest.mark.parametrize("damage", ["crc", "cut", "text", "gone", "password"])
-def test_damaged_zips(damage, tmp_path, caplog):
-  write(tmp_path / "set", *(f"{i}.png" for i in range(6)))
-  path = pack(tmp_path / "set", tmp_path / "set.zip")
-  data = bytearray(path.read_bytes())
-  if damage == "crc":
-    with zipfile.ZipFile(path) as archive:
-      info = archive.getinfo("2.png")
-    data[info.header_offset + 30 + len("2.png") + info.file_size // 2] ^= 255
-    path.write_bytes(data)
-    with caplog.at_level(logging.WARNING):
-      assert len(everything(open_set(path, "zip"))[0]) == 5
-    assert "2.png (Bad CRC-32" in caplog.text
-    return
-  if damage == "password":
-    # Flag bit 0 of each entry of the central directory.
-    start = data.find(b"PK\1\2")
-    while start != -1:
-      data[start + 8] |= 1
-      start = data.find(b"PK\1\2", start + 1)
-    path.write_bytes(data)
-  elif damage == "gone":
-    path.unlink()
-  else:
-    path.write_bytes(data[:-50] if damage == "cut" else b"text")
-  with pytest.raises(UserError) as error:
-    open_set(path, "zip")
-  assert "set.zip" in str(error.value) and "\n" not in str(error.value)
-
-
-def test_a_survey_names_no_more_than_it_must(tmp_path, caplog):
-  """A file that claims to be enormous is not read."""
-  write(tmp_path / "set", *(f"{i}.png" for i in range(4)))
-  with (tmp_path / "set" / "large.png").open("wb") as file:
-    file.truncate(2 << 30)
-  found = survey.survey(
-    open_files(tmp_path / "set"), Decoder(max_pixels=1 << 20)
-  )
-  assert len(found) == 4 and "large.png (the file is too large)" in caplog.text
-
-
 def test_the_copy_of_a_folder_is_the_same_set(tmp_path):
   """Order and split do not depend on where or how the files lie."""
   write(tmp_path / "set", *(f"{c}/{i}.png" for c in "ab" for i in range(12)))
@@ -369,3 +105,18 @@ def test_the_copy_of_a_folder_is_the_same_set(tmp_path):
   for images, labels in ours[1:]:
     np.testing.assert_array_equal(images, ours[0][0])
     np.testing.assert_array_equal(labels, ours[0][1])
+
+
+def test_names_of_images_to_upscale_are_their_own(tmp_path):
+  write(tmp_path, "cat/1.png", "dog/1.png", "a.png", "a.bmp", "B.png")
+  names, _ = folder.read_small_images(tmp_path, (8,), 3)
+  assert sorted(names) == ["B", "a.bmp", "a.png", "cat/1", "dog/1"]
+
+
+def test_two_links_to_one_folder_are_two_classes(tmp_path):
+  write(tmp_path / "real", "0.png", "1.png")
+  write(tmp_path / "set", "dog/0.png", "dog/1.png")
+  for name in ("cat", "kitten"):
+    (tmp_path / "set" / name).symlink_to(tmp_path / "real")
+  splits = open_set(tmp_path / "set")
+  assert splits[0].class_names == ("cat", "dog", "kitten")

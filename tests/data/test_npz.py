@@ -122,6 +122,7 @@ def test_an_array_that_claims_more_than_is_there(tmp_path):
   for kind in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
     with zipfile.ZipFile(path, "w", kind) as archive:
       archive.writestr("images.npy", header.getvalue() + bytes(1000))
+      archive.writestr("other.npy", bytes(1000))
     with pytest.raises(UserError, match="cannot be read"):
       open_set(path)
 

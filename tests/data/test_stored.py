@@ -74,10 +74,14 @@ def test_a_change_is_noticed(tmp_path):
 def test_what_is_wrong_is_named(tmp_path):
   folder = write_folder(tmp_path / "folder")
   (tmp_path / "empty").mkdir()
+  for name in ("text.txt", "text.npz"):
+    (tmp_path / name).write_text("text")
   for path, said in (
-    (tmp_path / "gone", "neither a folder nor an .npz"),
+    (tmp_path / "gone", "there is no .*gone"),
+    (tmp_path / "gone.npz", r"there is no .*gone\.npz"),
+    (tmp_path / "text.txt", "neither a folder nor an .npz nor a .zip"),
     (tmp_path / "empty", "no image in"),
-    (tmp_path / "gone.npz", "gone.npz cannot be read"),
+    (tmp_path / "text.npz", "text.npz cannot be read"),
   ):
     with pytest.raises(UserError, match=said):
       open_stored(path, 4, SHAPE)
@@ -87,6 +91,24 @@ def test_what_is_wrong_is_named(tmp_path):
   (folder / "1" / "small.png").write_bytes(b"?")
   with pytest.raises(UserError, match=r"small.png cannot be read .* replace"):
     everything(open_stored(folder, 4, SHAPE).images)
+
+
+def test_what_is_left_out_is_named(tmp_path, caplog):
+  write_folder(tmp_path)
+  (tmp_path / "0" / "a.heic").write_bytes(b"?")
+  assert open_stored(tmp_path, 4, SHAPE).images.count == 10
+  assert "left out 1 files" in caplog.text and "0/a.heic" in caplog.text
+
+
+def test_a_zip_is_read_as_its_folder(tmp_path):
+  write_folder(tmp_path / "set")
+  with zipfile.ZipFile(tmp_path / "set.ZIP", "w") as archive:
+    for file in (tmp_path / "set").rglob("*.png"):
+      archive.write(file, file.relative_to(tmp_path / "set"))
+  np.testing.assert_array_equal(
+    everything(open_stored(tmp_path / "set.ZIP", 4, SHAPE).images),
+    everything(open_stored(tmp_path / "set", 4, SHAPE).images),
+  )
 
 
 def test_a_cut_picture_is_named(tmp_path):

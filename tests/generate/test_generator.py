@@ -27,8 +27,8 @@ def params(experiment):
   return jax.tree.unflatten(tree, leaves)
 
 
-def make(experiment, program, params, indices, batch_size=8):
-  request = Request(np.asarray(indices), batch_size)
+def make(experiment, program, params, indices, batch_size=8, seed=0):
+  request = Request(np.asarray(indices), batch_size, seed)
   return concatenate(experiment.generator.generate(program, params, request))
 
 
@@ -54,6 +54,23 @@ def test_image_depends_on_seed_and_index_alone(experiment, params):
     (20, 4, 4, 1),
     (20, 8, 8, 1),
   ]
+
+
+def test_a_seed_is_of_32_bits(experiment, params):
+  program = experiment.generator.program(experiment.stages)
+  indices = np.arange(8)
+  labels = experiment.generator.labels(indices)
+  seeds = (0, 5, 2**31 - 1, 2**31, 2**32 - 1)
+  top = [
+    make(experiment, program, params, indices, seed=seed).stages[-1]
+    for seed in seeds
+  ]
+  assert len({images.tobytes() for images in top}) == len(seeds)
+  # Those of version 0.1, whose seeds were signed.
+  for seed, images in zip(seeds[:3], top[:3], strict=True):
+    old = program(params, seed, indices, labels, None).images[-1]
+    old = np.asarray(experiment.generator.decode(old))
+    np.testing.assert_array_equal(images, old)
 
 
 def test_the_whole_cascade_never_calls_the_host(experiment, params):

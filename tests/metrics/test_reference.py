@@ -90,6 +90,17 @@ def test_what_is_made_can_be_read(tmp_path):
   assert [file.name for file in path.parent.iterdir()] == ["a.npz"]
 
 
+@pytest.mark.parametrize(
+  ("count", "more"),
+  [(2, set()), (3, set()), (4, {"precision", "recall"})],
+)
+def test_few_images_have_fewer_metrics(count, more, tmp_path):
+  make(tmp_path / "a.npz", held_out=count)
+  assert (
+    read(tmp_path / "a.npz").held_out.keys() == {"fid", "sfid", "kid"} | more
+  )
+
+
 def test_it_is_made_once(tmp_path):
   read_at = []
   make(tmp_path / "a.npz", read_at)
@@ -141,3 +152,7 @@ def test_files_of_something_else_are_named(tmp_path):
   np.savez(path, **gaussian(), meta=json.dumps({"network_sha256": "b" * 64}))
   with pytest.raises(UserError, match="was made with other weights"):
     read(path)
+  for features in (3.0, np.zeros((0, SIZE)), np.zeros((5, 2)), np.full(4, "a")):
+    np.savez(path, **gaussian(), features=features)
+    with pytest.raises(UserError, match=r"features is .* expected numbers"):
+      read(path)

@@ -4,9 +4,10 @@ Classes are those of dataset.json, as EDM's and StyleGAN's tools write it, or
 else the subfolders, if any.
 """
 
+import collections
 import json
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,20 @@ from lowdiff_jax.data.decode import (
   EXTENSIONS,
   DecodeError,
   Decoder,
+  is_image,
   pixels,
 )
-from lowdiff_jax.data.file_set import FileSet, one_file, open_files
+from lowdiff_jax.data.file_set import (
+  LABELS,
+  FileSet,
+  one_file,
+  open_files,
+  plain_name,
+)
 from lowdiff_jax.data.held_out import hold_out
 from lowdiff_jax.data.images import Images, check_size, fit
 from lowdiff_jax.data.labels import check_labels, name_untrained
-from lowdiff_jax.data.survey import LABELS, Facts, is_image, read_image, survey
+from lowdiff_jax.data.survey import Facts, read_image, survey
 from lowdiff_jax.reading import reading
 from lowdiff_jax.types import NO_LABEL, ImageSpec, UserError
 
@@ -100,12 +108,12 @@ def read_small_images(
     decoder: of the files.
 
   Returns:
-    Their names without ending, and the images [N,side,side,channels] uint8.
+    Their names without ending, as in "cat/1", and with it where two would be
+    the same; and the images [N,side,side,channels] uint8.
 
   Raises:
     UserError: nothing readable, or sizes that are not among `sides` or differ.
   """
-  path = path.expanduser()
   if path.is_file() and is_image(path.name):
     files = one_file(path)
   else:
@@ -122,7 +130,13 @@ def read_small_images(
       )
   _check_same_size(files, facts)
   arrays = [pixels(read_image(files, n, decoder), channels) for n in facts]
-  return [Path(name).stem for name in facts], np.stack(arrays)
+  stems = [str(PurePosixPath(name).with_suffix("")) for name in facts]
+  counts = collections.Counter(stem.lower() for stem in stems)
+  names = [
+    stem if counts[stem.lower()] == 1 else name
+    for stem, name in zip(stems, facts, strict=True)
+  ]
+  return names, np.stack(arrays)
 
 
 def _check_sizes(
@@ -186,7 +200,7 @@ def _listed_classes(
 ) -> tuple[tuple[str, ...], np.ndarray]:
   """Classes by dataset.json: [["00000/img00000000.png", 6], ...]."""
   try:
-    by_name = {str(n).replace("\\", "/"): label for n, label in record}
+    by_name = {plain_name(str(name)): label for name, label in record}
   except (TypeError, ValueError) as error:
     raise UserError(
       f"{where}: expected labels as in [['00000/img00000000.png', 6], ...]"

@@ -66,7 +66,9 @@ def _npz(path: Path) -> dict[str, np.ndarray]:
 
 
 def _is_text(array: Any) -> bool:
-  return isinstance(array, np.ndarray) and array.dtype.kind == "U"
+  """Whether it is a text; several of them are no weights."""
+  is_array = isinstance(array, np.ndarray)
+  return is_array and array.dtype.kind == "U" and array.ndim == 0
 
 
 _READ = {
