@@ -194,6 +194,30 @@ def test_latents_are_not_distorted():
     tiny.config("smoke", "imagenet256", **{"data.augment": 0.1})
 
 
+@pytest.mark.parametrize(
+  ("channels", "mult", "num_blocks", "said"),
+  [
+    (5, (1, 2), 1, "half of them embed the noise level"),
+    (7, (2, 2), 1, "half of them embed the noise level"),
+    (44, (3, 3), 1, "132 channels do not divide into groups"),
+    # Of features beside those of a skip: of another level, of the same one.
+    (8, (64, 64), 1, "520 channels do not divide into groups"),
+    (20, (5, 1), 2, "200 channels do not divide into groups"),
+  ],
+)
+def test_widths_that_cannot_be_normalised(channels, mult, num_blocks, said):
+  fields = {"channels": channels, "channel_mult": mult}
+  fields["num_blocks"] = num_blocks
+  with pytest.raises(UserError, match=f"model.channels = {channels}: .*{said}"):
+    tiny.config(**{f"model.{name}": fields[name] for name in fields})
+
+
+def test_widths_that_just_fit():
+  fields = {"model.channels": 20, "model.channel_mult": (5, 1)}
+  config = tiny.config(**fields)
+  assert build_experiment(config, tiny.SPEC, devices=jax.devices()[:1])
+
+
 def test_heads_must_divide_the_width():
   with pytest.raises(UserError, match="num_heads = 3: hidden_size = 16"):
     tiny.config("smoke", "imagenet256", **{"model.num_heads": 3})

@@ -138,8 +138,17 @@ def _check_unet(model: ConfigDict, sides: tuple[int, ...]) -> None:
       f"config.model.channel_mult = {model.channel_mult}: {levels} levels do "
       f"not fit the resolutions {sides} with entry={model.entry!r}"
     )
-  for level in (*model.channel_mult, 1):
-    channels = model.channels * level
+  if model.channels % 2:
+    raise UserError(
+      f"config.model.channels = {model.channels}: half of them embed the noise "
+      "level; take a multiple of 32"
+    )
+  steps = (1, *model.channel_mult)
+  # The decoder's blocks see their level's features beside those of a skip.
+  beside = [a + b for a, b in itertools.pairwise(steps)]
+  levels_of_skips = steps[1:] if model.num_blocks > 1 else steps[-1:]
+  for width in (*steps, *beside, *(2 * step for step in levels_of_skips)):
+    channels = model.channels * width
     if channels % min(32, channels // 4):
       raise UserError(
         f"config.model.channels = {model.channels}: {channels} channels do not "

@@ -95,17 +95,22 @@ def image_count(zero: str) -> Rule:
   )
 
 
-def sequence(item: Rule, length: int | None = None, least: int = 0) -> Rule:
-  """A tuple of items: of a given length, or of at least `least`."""
+def sequence(
+  item: Rule,
+  length: int | None = None,
+  least: int = 0,
+  most: int = _LONGEST,
+) -> Rule:
+  """A tuple of items: of a given length, or of `least` to `most`."""
   count = "" if length is None else f"{length} "
   if least:
-    count = f"at least {least} "
+    count = f"at least {least} " if most == _LONGEST else f"{least} to {most} "
   return Rule(
     f"a tuple of {count}values as in (a, b), each {item.expected}",
     lambda v: (
       isinstance(v, tuple)
       and length in (None, len(v))
-      and least <= len(v) <= _LONGEST
+      and least <= len(v) <= most
       and all(map(item.fits, v))
     ),
   )
@@ -156,6 +161,10 @@ batch_size = integer(1, 2**20)
 # Beyond any published network; one without limits would be built without end.
 MAX_WIDTH = 16_384
 width = integer(4, MAX_WIDTH)
+grouped_width = Rule(
+  f"a multiple of 32 and at most {MAX_WIDTH:,}",
+  lambda v: _is_int(v) and 0 < v <= MAX_WIDTH and v % 32 == 0,
+)
 multiple = integer(1, 64)
 num_blocks = integer(1, 64)
 depth = integer(1, 256)

@@ -15,6 +15,7 @@ from lowdiff_jax.experiment.rules import (
   choice,
   depth,
   flag,
+  grouped_width,
   integer,
   multiple,
   num_blocks,
@@ -233,11 +234,11 @@ LATENTS_FIELDS = (
   Field("autoencoder.batch_size", 64, batch_size, "images at a time"),
 )
 LDM_FIELDS = (
-  _run("autoencoder.channels", 128, width, "base width"),
+  _run("autoencoder.channels", 128, grouped_width, "base width"),
   _run(
     "autoencoder.channel_mult",
     (1, 1, 2, 2, 4),
-    sequence(multiple, least=1),
+    sequence(multiple, least=1, most=8),
     "width of each level, in base widths",
   ),
   _run("autoencoder.num_blocks", 2, num_blocks, "residual blocks per level"),
