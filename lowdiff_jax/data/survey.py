@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from absl import logging
+from PIL import Image
 from tqdm import tqdm
 
 from lowdiff_jax import console, files
@@ -45,11 +46,13 @@ class Facts(NamedTuple):
   problem: str
 
 
-def read_image(file_set: FileSet, name: str, decoder: Decoder) -> Any:
+def read_image(file_set: FileSet, name: str, decoder: Decoder) -> Image.Image:
   """The decoded image of a file; `DecodeError` says why there is none."""
   # Of a damaged zip a file may claim to be of any size.
   if file_set.stamps[name].size > 16 * decoder.max_pixels:
-    raise DecodeError("the file is too large")
+    raise DecodeError(
+      f"the file is too large for data.max_pixels = {decoder.max_pixels}"
+    )
   try:
     with file_set.open(name) as file:
       return decoder.decode(file)
