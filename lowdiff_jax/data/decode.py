@@ -26,11 +26,10 @@ from PIL import Image, ImageOps
 
 from lowdiff_jax.reading import reason
 
-# Of Pillow; a JPEG may be of several pictures, MPO.
+# Of Pillow; a JPEG may hold several images (MPO).
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
-EXTENSIONS = (
-  *(".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"),
-)
+_ENDINGS = ("png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff", "gif")
+EXTENSIONS = tuple(f".{ending}" for ending in _ENDINGS)
 WHITE = (255, 255, 255)
 # Pillow warns of more.
 MAX_PIXELS = 89_478_485

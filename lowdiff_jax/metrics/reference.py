@@ -58,6 +58,8 @@ def make_reference(
 ) -> None:
   """Computes a reference file unless it exists.
 
+  Of several programs that need it, the first makes it and the others wait.
+
   Args:
     path: the file. After an interruption, the next call resumes.
     images: the real images.
@@ -66,8 +68,6 @@ def make_reference(
     pool: name of the pooled features.
     settings: all that the statistics depend on, as JSON.
     measure: (reference, features) -> metrics.
-
-  Of several programs that need it, the first makes it and the others wait.
   """
   if agree(path.is_file()):
     return
