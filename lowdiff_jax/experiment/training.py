@@ -14,7 +14,7 @@ from lowdiff_jax.data.augment import NUM_LABELS
 from lowdiff_jax.diffusion import loss, precondition
 from lowdiff_jax.experiment.schema import resolutions, stage_sections
 from lowdiff_jax.models import dit, unet, unified
-from lowdiff_jax.models.layers import fused_attention
+from lowdiff_jax.models.attention import fused_attention
 from lowdiff_jax.train import optimizer
 from lowdiff_jax.train.objective import Objective
 from lowdiff_jax.types import Array, Backbone, ImageSpec, Preconditioning

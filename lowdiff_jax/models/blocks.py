@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from lowdiff_jax.models import layers
+from lowdiff_jax.models.attention import attention
 from lowdiff_jax.types import Array
 
 
@@ -20,7 +21,7 @@ class SelfAttention(nn.Module):
 
   num_heads: int = 1
   dtype: Any = jnp.float32
-  attention: Callable[..., Array] = layers.attention
+  attention: Callable[..., Array] = attention
 
   @nn.compact
   def __call__(self, x: Array) -> Array:

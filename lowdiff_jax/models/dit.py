@@ -15,6 +15,7 @@ import numpy as np
 from flax import linen as nn
 
 from lowdiff_jax.models import dit_blocks, layers, position
+from lowdiff_jax.models.attention import KEPT, attention
 from lowdiff_jax.types import NO_LABEL, Array, UserError
 
 # (depth, hidden size, heads)
@@ -25,6 +26,7 @@ POSITIONS = ("integer", "stretched")
 REMAT = {
   "none": jax.checkpoint_policies.everything_saveable,
   "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+  "attention": jax.checkpoint_policies.save_only_these_names(KEPT),
   "full": jax.checkpoint_policies.nothing_saveable,
 }
 
@@ -48,11 +50,12 @@ class LightningDiT(nn.Module):
       [side^2, hidden_size] that is added to the tokens.
     condition_channels: trailing input channels whose weights start at zero.
     remat: what the backward pass recomputes: "none": nothing; "dots": all but
-      the products with weights; "full": the whole block.
-    dtype: dtype of the tokens' matrix products and of attention. Parameters,
-      residual stream, norms, softmax and all that is computed once per image
-      (time, class, modulation) are float32.
-    attention: (query, key, value) -> values; see `layers.attention`.
+      the products with weights; "attention": all but the attended values;
+      "full": the whole block.
+    dtype: dtype of the residual stream, of the tokens' matrix products and of
+      attention. Parameters, norms, sums, softmax and all that is computed once
+      per image (time, class, modulation) are float32.
+    attention: (query, key, value) -> values; see `attention.attention`.
   """
 
   out_channels: int
@@ -71,7 +74,7 @@ class LightningDiT(nn.Module):
   condition_channels: int = 0
   remat: str = "none"
   dtype: Any = jnp.float32
-  attention: Callable[..., Array] = layers.attention
+  attention: Callable[..., Array] = attention
 
   @property
   def embedding_dim(self) -> int:
@@ -112,10 +115,12 @@ class LightningDiT(nn.Module):
     positions = self._positions(side)
     x = self._embed_patches(x).reshape(batch, side**2, self.hidden_size)
     x = x + self.position_table(positions, self.hidden_size)
+    x = x.astype(self.dtype)
     emb = self._embed_image(c_noise, label, stage)
     head_dim = self.hidden_size // self.num_heads
     rotation = position.rotary_table(positions, head_dim)
-    x, _ = self._blocks()(x, emb, rotation)
+    carry = (x, dit_blocks.mean_square(x))
+    (x, _), _ = self._blocks()(carry, emb, rotation)
     p, c = self.patch_size, self.out_channels
     head = dit_blocks.FinalLayer(
       p * p * c, dtype=self.dtype, name="final_layer"
@@ -167,7 +172,7 @@ class LightningDiT(nn.Module):
   def _blocks(self) -> nn.Module:
     """The blocks as a scan over stacked parameters, which compiles one block.
 
-    The result maps (x, emb, rotation) to (x, None).
+    The result maps (carry, emb, rotation) to (carry, None).
     """
     block = nn.remat(
       dit_blocks.Block, policy=REMAT[self.remat], prevent_cse=False

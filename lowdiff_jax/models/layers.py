@@ -1,7 +1,5 @@
 """Layers shared by the backbones."""
 
-import functools
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -86,51 +84,6 @@ def group_norm(channels: int, name: str) -> nn.GroupNorm:
   """EDM's group norm, float32; at most 32 groups, of at least 4 channels."""
   groups = min(32, channels // 4)
   return nn.GroupNorm(groups, epsilon=1e-6, dtype=jnp.float32, name=name)
-
-
-def attention(
-  query: Array, key: Array, value: Array, *, capability: str | None = None
-) -> Array:
-  """softmax(q k^T / sqrt(D)) v, the softmax in float32.
-
-  Args:
-    query, key, value: [B,T,heads,D].
-    capability: compute capability of the NVIDIA GPU that runs it, such as
-      "9.0"; None for any other device.
-
-  Returns:
-    [B,T,heads,D]; computed by cuDNN's fused kernel where `cudnn_attends`.
-  """
-  fused = cudnn_attends(capability, query.dtype, query.shape[-1])
-  return jax.nn.dot_product_attention(
-    query, key, value, implementation="cudnn" if fused else "xla"
-  )
-
-
-def fused_attention(device: jax.Device) -> Callable[..., Array]:
-  """`attention` with the fastest kernel for `device`."""
-  capability = getattr(device, "compute_capability", None)
-  return functools.partial(attention, capability=capability)
-
-
-def cudnn_attends(capability: str | None, dtype: Any, size: int) -> bool:
-  """Whether cuDNN's fused attention supports heads of this size.
-
-  Args:
-    capability: compute capability of an NVIDIA GPU, such as "9.0"; None for any
-      other device.
-    dtype: dtype of queries, keys and values.
-    size: number of channels of a head, D.
-
-  Returns:
-    True for 16-bit heads of up to 128 channels on Ampere and 256 on Hopper.
-  """
-  version = re.fullmatch(r"(\d+)\.\d+", capability or "")
-  if not version:
-    return False
-  major = int(version[1])
-  largest = 0 if major < 8 else 128 if major < 9 else 256
-  return jnp.dtype(dtype).itemsize == 2 and size <= largest and size % 8 == 0
 
 
 def halve(x: Array, taps: tuple[int, ...], *, padded: bool = True) -> Array:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from lowdiff_jax.models import blocks, layers
+from lowdiff_jax.models.attention import attention
 from lowdiff_jax.types import Array
 
 ENTRIES = ("matching_level", "top_level")
@@ -40,7 +41,7 @@ class UNet(nn.Module):
     condition_channels: trailing input channels whose weights start at zero.
     dtype: dtype of convolutions and attention; parameters, normalisation,
       softmax, skips and sums are float32.
-    attention: (query, key, value) -> values; see `layers.attention`.
+    attention: (query, key, value) -> values; see `attention.attention`.
   """
 
   resolution: int
@@ -59,7 +60,7 @@ class UNet(nn.Module):
   entry: str = "matching_level"
   condition_channels: int = 0
   dtype: Any = jnp.float32
-  attention: Callable[..., Array] = layers.attention
+  attention: Callable[..., Array] = attention
 
   @property
   def embedding_dim(self) -> int:

@@ -188,7 +188,8 @@ def test_bfloat16_rounds_and_keeps_what_needs_float32():
   )
   for name in ("rsqrt", "exp", "reduce_sum"):
     assert kinds[name, "float32"] and not kinds[name, "bfloat16"]
-  # In float32 are two products for the time, two for modulations, and the one
-  # in front of the softmax; what is added in 16 bits are biases alone.
-  assert kinds["dot_general", "float32"] == 5
-  assert kinds["dot_general", "bfloat16"] == kinds["add", "bfloat16"] == 6
+  # In float32 are two products for the time, two for modulations, and both of
+  # attention; what is added in 16 bits are biases alone.
+  assert kinds["dot_general", "float32"] == 6
+  assert kinds["dot_general", "bfloat16"] == 8
+  assert kinds["add", "bfloat16"] == 9

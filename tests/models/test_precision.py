@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from lowdiff_jax.models import layers, unified
+from lowdiff_jax.models import attention, unified
 from tests.models.networks import init, inputs, make, operations, randomised
 
 
@@ -52,4 +52,4 @@ def test_bfloat16_rounds_and_keeps_what_needs_float32():
   ],
 )
 def test_cudnn_attends_where_it_can(capability, dtype, size, fused):
-  assert layers.cudnn_attends(capability, dtype, size) == fused
+  assert attention.cudnn_attends(capability, dtype, size) == fused

@@ -10,7 +10,7 @@ from jax._src.cudnn import fused_attention_stablehlo as cudnn
 
 from lowdiff_jax.experiment.parts import build_experiment
 from lowdiff_jax.experiment.schema import resolutions
-from lowdiff_jax.models import layers
+from lowdiff_jax.models import attention
 from lowdiff_jax.profiling import flops, throughput
 from lowdiff_jax.types import ImageSpec
 from tests import tiny
@@ -49,10 +49,10 @@ def test_counts_attention_on_a_device_that_would_fuse_it(monkeypatch):
   monkeypatch.setattr(cudnn, "check_cudnn_version", lambda: 91000)
   gpu = types.SimpleNamespace(compute_capability="9.0")
   heads = jax.ShapeDtypeStruct((2, 16, 1, 8), jnp.bfloat16)
-  attention = layers.fused_attention(gpu)
-  traced = str(jax.make_jaxpr(attention)(heads, heads, heads))
+  fused = attention.fused_attention(gpu)
+  traced = str(jax.make_jaxpr(fused)(heads, heads, heads))
   assert "dot_product_attention_fwd" in traced
-  count = flops.macs(attention, heads, heads, heads)
+  count = flops.macs(fused, heads, heads, heads)
   assert count == 2 * (2 * 16 * 16 * 8)
 
 

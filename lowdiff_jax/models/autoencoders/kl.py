@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from lowdiff_jax.models import layers
+from lowdiff_jax.models.attention import attention
 from lowdiff_jax.types import Array
 
 _LOGVAR_RANGE = (-30.0, 20.0)
@@ -169,7 +170,7 @@ class Attention(nn.Module):
       )
       for name in ("q", "k", "v")
     )
-    out = layers.attention(q, k, v).reshape(b, h, w, c)
+    out = attention(q, k, v).reshape(b, h, w, c)
     return x + layers.conv(c, 1, dtype=self.dtype, name="proj_out")(out)
 
 
