@@ -21,6 +21,9 @@ from lowdiff_jax.types import AnyArray, Array, Batch, UserError
 
 Number = TypeVar("Number", int, float)
 
+# Of the mesh; a batch is split over both.
+AXES = ("data", "fsdp")
+ROWS = P(AXES)
 # Splitting a smaller array costs more in messages than it saves in memory.
 MIN_FSDP_SIZE = 2**12
 
@@ -51,7 +54,7 @@ def make_mesh(
     )
   return jax.make_mesh(
     (data, fsdp),
-    ("data", "fsdp"),
+    AXES,
     axis_types=(AxisType.Auto,) * 2,
     devices=devices,
   )
@@ -59,12 +62,37 @@ def make_mesh(
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
   """The leading axis over all devices."""
-  return NamedSharding(mesh, P(("data", "fsdp")))
+  return NamedSharding(mesh, ROWS)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
   """The same on every device."""
   return NamedSharding(mesh, P())
+
+
+def over_devices(
+  function: Callable[[Any, Any], Any], mesh: Mesh, rows: Any = ROWS
+) -> Callable[[Any, Any], Any]:
+  """Maps a function of a batch over the devices, each with its own rows.
+
+  Args:
+    function: (shared, batch) -> results, where a row of the results depends on
+      `shared` and the same row of the batch alone.
+    mesh: the mesh.
+    rows: where the rows are in the results; by default the leading axis.
+
+  Returns:
+    The function, in which nothing moves between devices: before it, what is
+    sharded of `shared` is gathered.
+  """
+  mapped: Callable[..., Any] = jax.shard_map(
+    function,
+    mesh=mesh,
+    in_specs=(P(), ROWS),
+    out_specs=rows,
+    check_vma=False,
+  )
+  return mapped
 
 
 def state_shardings(mesh: Mesh, tree: Any) -> Any:

@@ -22,7 +22,7 @@ from lowdiff_jax.experiment.schema import stage_names
 from lowdiff_jax.generate.generator import Generator
 from lowdiff_jax.models.unified import bind, init_params
 from lowdiff_jax.train import state
-from lowdiff_jax.train.objective import Objective
+from lowdiff_jax.train.gradient import make_gradient
 from lowdiff_jax.train.step import TrainStep, make_train_step
 from lowdiff_jax.types import (
   Array,
@@ -119,7 +119,20 @@ def build_experiment(
   out = (shardings, everywhere)
   codec = make_codec(config, spec, latents, mesh)
   objective = training.make_objective(config, denoiser, codec.normalise)
-  step = _make_step(config, objective, optimizer)
+  specs = jax.tree.map(lambda where: where.spec, shardings.params)
+  gradient = make_gradient(
+    objective.draw,
+    objective.train_loss,
+    mesh,
+    specs,
+    microbatches=config.train.microbatches,
+  )
+  step = make_train_step(
+    gradient,
+    optimizer,
+    ema_half_life=config.ema.half_life_images,
+    ema_ramp=config.ema.ramp,
+  )
   return Experiment(
     config=config,
     spec=spec,
@@ -141,17 +154,6 @@ def build_experiment(
       functools.partial(bind, denoiser), spec, codec.decode, mesh
     ),
     stages=sampling_stages(config),
-  )
-
-
-def _make_step(
-  config: ConfigDict, objective: Objective, optimizer: Any
-) -> TrainStep:
-  return make_train_step(
-    objective.train_loss,
-    optimizer,
-    ema_half_life=config.ema.half_life_images,
-    ema_ramp=config.ema.ramp,
   )
 
 

@@ -153,6 +153,12 @@ TRAINING_FIELDS = (
     "largest half-life as a share of the images seen",
   ),
   Field("train.images", 200_000_000, _IMAGES, "images to train on in total"),
+  Field(
+    "train.microbatches",
+    1,
+    integer(1),
+    "parts of each batch whose gradients are computed in turn: less memory",
+  ),
   Field("train.log_images", 51_200, positive, "images between logs"),
   Field(
     "train.evaluate_images", 5_120_000, positive, "images between evaluations"
