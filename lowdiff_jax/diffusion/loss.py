@@ -43,7 +43,7 @@ class Examples(NamedTuple):
     eps: [B,H,W,C] standard normal noise.
     sigma: [B] noise levels.
     cond: the condition.
-    index: [B] position of each image in the stage's batch, for what the network
+    position: [B] of each image in the stage's batch, for what the network
       draws for each image.
   """
 
@@ -51,7 +51,7 @@ class Examples(NamedTuple):
   eps: Array
   sigma: Array
   cond: Condition
-  index: Array
+  position: Array
 
 
 def edm_weight(sigma: Array, *, sigma_data: float) -> Array:

@@ -103,9 +103,9 @@ def build_experiment(
     UserError: fields that do not go together.
   """
   _check_labels(config, spec)
-  mesh = _make_mesh(config, devices)
-  denoiser = training.make_denoiser(config, spec, mesh)
-  batch_size = _batch_size(config, mesh)
+  devices = jax.devices() if devices is None else devices
+  denoiser = training.make_denoiser(config, spec, devices[0])
+  batch_size = training.batch_size(config)
   optimizer = training.make_optimizer(config, batch_size)
 
   def init(key: Array) -> state.TrainState:
@@ -114,6 +114,7 @@ def build_experiment(
 
   key = jax.random.key(config.seed)
   shapes = jax.eval_shape(init, key)
+  mesh = _make_mesh(config, shapes, devices)
   shardings = distributed.state_shardings(mesh, shapes)
   everywhere = distributed.replicated(mesh)
   out = (shardings, everywhere)
@@ -171,25 +172,18 @@ def _load(config: ConfigDict, fresh: state.TrainState) -> state.TrainState:
 
 
 def _make_mesh(
-  config: ConfigDict, devices: Sequence[jax.Device] | None
+  config: ConfigDict, shapes: state.TrainState, devices: Sequence[jax.Device]
 ) -> Mesh:
+  data, fsdp = config.mesh.data, config.mesh.fsdp
+  if fsdp == 0:
+    # The gradients are of the size of the parameters.
+    leaves = jax.tree.leaves((shapes, shapes.params))
+    size = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
+    fsdp = distributed.least_fsdp(size, devices)
   try:
-    return distributed.make_mesh(**config.mesh, devices=devices)
+    return distributed.make_mesh(data, fsdp, devices=devices)
   except ValueError as error:
     raise UserError(f"config.mesh: {error}") from error
-
-
-def _batch_size(config: ConfigDict, mesh: Mesh) -> int:
-  size = training.batch_size(config)
-  if size % mesh.size:
-    name = max(
-      stage_names(config), key=lambda name: config.stages[name].batch_size
-    )
-    raise UserError(
-      f"config.stages.{name}.batch_size = {size} does not divide over "
-      f"{mesh.size} devices"
-    )
-  return size
 
 
 def check_guidance(

@@ -78,10 +78,10 @@ class Generator(NamedTuple):
   ) -> Program:
     """The jitted cascade; its results are replicated on all processes."""
 
-    def on_device(shared: Any, batch: Any) -> Cascaded:
+    def on_device(shared: Any, batch: Any) -> tuple[Any, ...]:
       params, seed = shared
       indices, labels, low_res = batch
-      return cascade(
+      images, trajectories = cascade(
         self.bind(params),
         noise.image_keys(seed, indices),
         stages,
@@ -90,8 +90,9 @@ class Generator(NamedTuple):
         low_res=low_res,
         trajectory=trajectory,
       )
+      return images, trajectories
 
-    mapped = over_devices(on_device, self.mesh, Cascaded(ROWS, P(None, AXES)))
+    mapped = over_devices(on_device, self.mesh, (ROWS, P(None, AXES)))
 
     def generate(
       params: Any,
@@ -100,7 +101,7 @@ class Generator(NamedTuple):
       labels: Array,
       low_res: Array | None = None,
     ) -> Cascaded:
-      return mapped((params, seed), (indices, labels, low_res))
+      return Cascaded(*mapped((params, seed), (indices, labels, low_res)))
 
     return console.Compiling(
       "the sampler", generate, out_shardings=replicated(self.mesh)

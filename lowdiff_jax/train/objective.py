@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from lowdiff_jax.data.augment import augment
 from lowdiff_jax.diffusion import loss
 from lowdiff_jax.models.unified import UnifiedDenoiser, bind
-from lowdiff_jax.types import Array, Batch, Metrics
+from lowdiff_jax.types import Array, Batch, Condition, Denoiser, Metrics
 
 
 class Objective(NamedTuple):
@@ -51,23 +51,29 @@ class Objective(NamedTuple):
   ) -> tuple[Array, Metrics]:
     """The loss of examples, and its metrics; see `loss.cascade_loss`.
 
-    The masks of dropout depend on the key and on the image's `index` alone:
+    The masks of dropout depend on the key and on the image's `position` alone:
     neither on the examples beside it nor on the device.
     """
-    position = {x.clean.shape[1]: x.index for x in examples}
-
-    def denoise_one(index: Array, *image: Any) -> Any:
-      key = jax.random.fold_in(dropout_key, index)
-      batch_of_one = jax.tree.map(lambda x: x[None], image)
-      return bind(self.denoiser, params, key)(*batch_of_one)[0]
-
-    def denoise(noisy: Array, *others: Any) -> Any:
-      index = position[noisy.shape[1]]
-      return jax.vmap(denoise_one)(index, noisy, *others)
-
-    if not self.dropout:
-      denoise = bind(self.denoiser, params, dropout_key)
+    denoise = bind(self.denoiser, params, dropout_key)
+    if self.dropout:
+      denoise = self._denoise_each(params, dropout_key, examples)
     return loss.cascade_loss(denoise, examples, stages=self.stages)
+
+  def _denoise_each(
+    self, params: Any, key: Array, examples: Sequence[loss.Examples]
+  ) -> Denoiser:
+    """The denoiser with a key of dropout for each image."""
+    positions = {x.clean.shape[1]: x.position for x in examples}
+
+    def denoise_one(position: Array, *image: Any) -> Array:
+      denoise = bind(self.denoiser, params, jax.random.fold_in(key, position))
+      return denoise(*jax.tree.map(lambda x: x[None], image))[0]
+
+    def denoise(noisy: Array, sigma: Array, cond: Condition) -> Array:
+      each = jax.vmap(denoise_one)
+      return each(positions[noisy.shape[1]], noisy, sigma, cond)
+
+    return denoise
 
   def validation_loss(self, params: Any, batch: Batch) -> Metrics:
     """The loss at fixed noise levels; see `loss.validation_loss`."""
