@@ -13,6 +13,8 @@ from lowdiff_jax.types import Batch
 from tests import tiny
 from tests.collectives import collectives, tpu_devices
 
+# JAX reads what it has kept of programs for devices that are there alone.
+pytestmark = pytest.mark.filterwarnings("ignore:Error reading persistent")
 # Where libtpu is installed, programs for TPUs are compiled too.
 PLATFORMS = ["cpu", *["tpu"] * bool(importlib.util.find_spec("libtpu"))]
 
@@ -98,16 +100,17 @@ def test_gradients_are_reduced_once_a_step(platform):
   moved, params = moved_by_a_step(platform)
   assert {(one.kind, one.in_loop) for one in moved} == {("all-reduce", False)}
   size = 4 * sum(leaf.size for leaf in params)
-  # Beside the gradients, the metrics.
-  assert size < sum(one.bytes for one in moved) < size + 64
+  # Beside the gradients, the metrics, in at most a vector register.
+  assert size < sum(one.bytes for one in moved) <= size + 512
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_sharded_parameters_are_gathered_once_a_step(platform):
   moved, params = moved_by_a_step(platform, **{"mesh.fsdp": 4})
-  assert not any(one.in_loop for one in moved)
   kinds = {one.kind for one in moved}
   assert kinds <= {"all-gather", "reduce-scatter", "all-reduce"}
+  # The gradient of each part is summed, so that none holds the whole sum.
+  assert {one.kind for one in moved if one.in_loop} <= {"reduce-scatter"}
   gathered = sum(one.bytes for one in moved if one.kind == "all-gather")
   sharded = [leaf for leaf in params if "fsdp" in leaf.sharding.spec]
   assert gathered == 4 * sum(leaf.size for leaf in sharded) > 0

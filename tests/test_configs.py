@@ -264,7 +264,7 @@ def test_fields_that_do_not_go_with_the_data():
   ("batch_size", "microbatches", "said"),
   [
     ((16, 12), 1, r"stages\.s8\.batch_size = 12 .* over 8 devices"),
-    ((16, 32), 4, r"s4.batch_size = 16 .* train\.microbatches = 4 x 8 devices"),
+    ((16, 32), 4, r"s4.batch_size = 16 .*train\.microbatches = 4 x 8 devices"),
   ],
 )
 def test_batches_that_do_not_divide(batch_size, microbatches, said):

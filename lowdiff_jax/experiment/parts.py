@@ -23,6 +23,7 @@ from lowdiff_jax.generate.generator import Generator
 from lowdiff_jax.models.unified import bind, init_params
 from lowdiff_jax.train import state
 from lowdiff_jax.train.gradient import make_gradient
+from lowdiff_jax.train.objective import Objective
 from lowdiff_jax.train.step import TrainStep, make_train_step
 from lowdiff_jax.types import (
   Array,
@@ -120,20 +121,7 @@ def build_experiment(
   out = (shardings, everywhere)
   codec = make_codec(config, spec, latents, mesh)
   objective = training.make_objective(config, denoiser, codec.normalise)
-  specs = jax.tree.map(lambda where: where.spec, shardings.params)
-  gradient = make_gradient(
-    objective.draw,
-    objective.train_loss,
-    mesh,
-    specs,
-    microbatches=config.train.microbatches,
-  )
-  step = make_train_step(
-    gradient,
-    optimizer,
-    ema_half_life=config.ema.half_life_images,
-    ema_ramp=config.ema.ramp,
-  )
+  step = _make_step(config, objective, optimizer, shardings.params)
   return Experiment(
     config=config,
     spec=spec,
@@ -155,6 +143,26 @@ def build_experiment(
       functools.partial(bind, denoiser), spec, codec.decode, mesh
     ),
     stages=sampling_stages(config),
+  )
+
+
+def _make_step(
+  config: ConfigDict, objective: Objective, optimizer: Any, shardings: Any
+) -> TrainStep:
+  """The training step; `shardings` are the parameters'."""
+  mesh = jax.tree.leaves(shardings)[0].mesh
+  gradient = make_gradient(
+    objective.draw,
+    objective.train_loss,
+    mesh,
+    jax.tree.map(lambda where: where.spec, shardings),
+    microbatches=config.train.microbatches,
+  )
+  return make_train_step(
+    gradient,
+    optimizer,
+    ema_half_life=config.ema.half_life_images,
+    ema_ramp=config.ema.ramp,
   )
 
 

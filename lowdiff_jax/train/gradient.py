@@ -27,10 +27,11 @@ def make_gradient(
   """Builds the gradient of the mean loss of a batch.
 
   Each device computes the gradient of its own examples, in `microbatches` parts
-  one after the other, and adds the parts in float32. Parameters are gathered
-  once before, and gradients reduced once after that, whatever the number of
-  parts and of times that the loss evaluates the network. `draw` sees the whole
-  batch, so what it draws depends neither on the devices nor on the parts.
+  one after the other, and adds the parts in float32. Over the devices they are
+  summed once, after the last part; but what is sharded over `fsdp` is summed
+  over that axis after each part, so that no device holds the whole sum. Sharded
+  parameters are gathered once, before the first part. `draw` sees the whole
+  batch: what it draws depends neither on the devices nor on the parts.
 
   Args:
     draw: (key, batch) -> examples, a tree of arrays whose leading axes divide
@@ -50,19 +51,16 @@ def make_gradient(
     parts = jax.tree.map(
       lambda x: x.reshape(microbatches, -1, *x.shape[1:]), examples
     )
-    grad_fn = jax.grad(loss_fn, has_aux=True)
 
-    def add(total: Any, part: Any) -> tuple[Any, None]:
-      return jax.tree.map(jnp.add, total, grad_fn(params, key, part)), None
+    def gradient_of(part: Any) -> tuple[Any, Metrics]:
+      grad_fn = jax.grad(loss_fn, has_aux=True)
+      grads, metrics = grad_fn(params, key, part)
+      return jax.tree.map(_scatter, grads, param_specs), metrics
 
-    first = jax.tree.map(lambda x: x[0], parts)
-    shapes = jax.eval_shape(grad_fn, params, key, first)
-    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.float32), shapes)
-    total, _ = jax.lax.scan(add, zeros, parts)
-    grads, metrics = jax.tree.map(
-      lambda x: x / (microbatches * mesh.size), total
-    )
-    grads = jax.tree.map(_reduce, grads, param_specs)
+    count = microbatches * mesh.size
+    total = _sum_over_parts(gradient_of, parts)
+    grads, metrics = jax.tree.map(lambda x: x / count, total)
+    grads = jax.tree.map(_sum, grads, param_specs)
     return grads, jax.lax.psum(metrics, AXES)
 
   mapped: Callable[..., Any] = jax.shard_map(
@@ -80,6 +78,18 @@ def make_gradient(
   return gradient
 
 
+def _sum_over_parts(function: Callable[[Any], Any], parts: Any) -> Any:
+  """The sum of function(part) in float32; `parts` has them along axis 0."""
+
+  def add(total: Any, part: Any) -> tuple[Any, None]:
+    return jax.tree.map(jnp.add, total, function(part)), None
+
+  first = jax.tree.map(lambda x: x[0], parts)
+  shapes = jax.eval_shape(function, first)
+  zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.float32), shapes)
+  return jax.lax.scan(add, zeros, parts)[0]
+
+
 def _gather(x: Array, spec: P) -> Array:
   """The whole array from its parts along `fsdp`."""
   if "fsdp" not in spec:
@@ -87,10 +97,14 @@ def _gather(x: Array, spec: P) -> Array:
   return jax.lax.all_gather(x, "fsdp", axis=spec.index("fsdp"), tiled=True)
 
 
-def _reduce(x: Array, spec: P) -> Array:
-  """The sum over all devices, of which each keeps its part along `fsdp`."""
+def _scatter(x: Array, spec: P) -> Array:
+  """The sum over `fsdp`, of which each device keeps its part, if it has one."""
   if "fsdp" not in spec:
-    return jax.lax.psum(x, AXES)
+    return x
   axis = spec.index("fsdp")
-  part = jax.lax.psum_scatter(x, "fsdp", scatter_dimension=axis, tiled=True)
-  return jax.lax.psum(part, "data")
+  return jax.lax.psum_scatter(x, "fsdp", scatter_dimension=axis, tiled=True)
+
+
+def _sum(x: Array, spec: P) -> Array:
+  """The sum over all devices, after `_scatter`."""
+  return jax.lax.psum(x, "data" if "fsdp" in spec else AXES)
