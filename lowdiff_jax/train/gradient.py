@@ -27,11 +27,10 @@ def make_gradient(
   """Builds the gradient of the mean loss of a batch.
 
   Each device computes the gradient of its own examples, in `microbatches` parts
-  one after the other, and adds the parts in float32. Over the devices they are
-  summed once, after the last part; but what is sharded over `fsdp` is summed
-  over that axis after each part, so that no device holds the whole sum. Sharded
-  parameters are gathered once, before the first part. `draw` sees the whole
-  batch: what it draws depends neither on the devices nor on the parts.
+  one after the other, and adds the parts in float32. Sharded parameters are
+  gathered once, before the first part, and gradients are summed over the
+  devices once, after the last. `draw` sees the whole batch: what it draws
+  depends neither on the devices nor on the parts.
 
   Args:
     draw: (key, batch) -> examples, a tree of arrays whose leading axes divide
@@ -52,15 +51,12 @@ def make_gradient(
       lambda x: x.reshape(microbatches, -1, *x.shape[1:]), examples
     )
 
-    def gradient_of(part: Any) -> tuple[Any, Metrics]:
-      grad_fn = jax.grad(loss_fn, has_aux=True)
-      grads, metrics = grad_fn(params, key, part)
-      return jax.tree.map(_scatter, grads, param_specs), metrics
-
+    total = _sum_over_parts(
+      lambda part: jax.grad(loss_fn, has_aux=True)(params, key, part), parts
+    )
     count = microbatches * mesh.size
-    total = _sum_over_parts(gradient_of, parts)
     grads, metrics = jax.tree.map(lambda x: x / count, total)
-    grads = jax.tree.map(_sum, grads, param_specs)
+    grads = jax.tree.map(_reduce, grads, param_specs)
     return grads, jax.lax.psum(metrics, AXES)
 
   mapped: Callable[..., Any] = jax.shard_map(
@@ -97,14 +93,10 @@ def _gather(x: Array, spec: P) -> Array:
   return jax.lax.all_gather(x, "fsdp", axis=spec.index("fsdp"), tiled=True)
 
 
-def _scatter(x: Array, spec: P) -> Array:
-  """The sum over `fsdp`, of which each device keeps its part, if it has one."""
+def _reduce(x: Array, spec: P) -> Array:
+  """The sum over all devices, of which each keeps its part along `fsdp`."""
   if "fsdp" not in spec:
-    return x
+    return jax.lax.psum(x, AXES)
   axis = spec.index("fsdp")
-  return jax.lax.psum_scatter(x, "fsdp", scatter_dimension=axis, tiled=True)
-
-
-def _sum(x: Array, spec: P) -> Array:
-  """The sum over all devices, after `_scatter`."""
-  return jax.lax.psum(x, "data" if "fsdp" in spec else AXES)
+  part = jax.lax.psum_scatter(x, "fsdp", scatter_dimension=axis, tiled=True)
+  return jax.lax.psum(part, "data")
