@@ -21,6 +21,21 @@ from lowdiff_jax.types import AnyArray, Array, Batch, UserError
 
 Number = TypeVar("Number", int, float)
 
+# Of the mesh; a batch is split over both.
+AXES = ("data", "fsdp")
+ROWS = P(AXES)
+# Bytes of one device by its data sheet.
+MEMORY = {
+  "B200": 180e9,
+  "H200": 141e9,
+  "H100": 80e9,
+  "A100-SXM4-40GB": 40e9,
+  "A100": 80e9,
+  "TPU v4": 32e9,
+  "TPU v5 lite": 16e9,
+  "TPU v5": 95e9,
+  "TPU v6 lite": 32e9,
+}
 # Splitting a smaller array costs more in messages than it saves in memory.
 MIN_FSDP_SIZE = 2**12
 
@@ -51,20 +66,65 @@ def make_mesh(
     )
   return jax.make_mesh(
     (data, fsdp),
-    ("data", "fsdp"),
+    AXES,
     axis_types=(AxisType.Auto,) * 2,
     devices=devices,
   )
 
 
+def least_fsdp(size: int, devices: Sequence[jax.Device]) -> int:
+  """The smallest fsdp with which the train state takes a quarter of the memory.
+
+  Args:
+    size: bytes of the train state and the gradients.
+    devices: all of one kind.
+
+  Returns:
+    A power of two that divides the number of devices: the smallest with
+    size / fsdp <= memory / 4, else the largest; 1 for devices that `MEMORY`
+    does not list, such as CPUs.
+  """
+  kind = devices[0].device_kind
+  memory = next((MEMORY[name] for name in MEMORY if name in kind), math.inf)
+  fsdp = 1
+  while size / fsdp > memory / 4 and len(devices) % (2 * fsdp) == 0:
+    fsdp *= 2
+  return fsdp
+
+
 def batch_sharding(mesh: Mesh) -> NamedSharding:
   """The leading axis over all devices."""
-  return NamedSharding(mesh, P(("data", "fsdp")))
+  return NamedSharding(mesh, ROWS)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
   """The same on every device."""
   return NamedSharding(mesh, P())
+
+
+def over_devices(
+  function: Callable[[Any, Any], Any], mesh: Mesh, rows: Any = ROWS
+) -> Callable[[Any, Any], Any]:
+  """Maps a function of a batch over the devices, each with its own rows.
+
+  Args:
+    function: (shared, batch) -> results, where a row of the results depends on
+      `shared` and the same row of the batch alone.
+    mesh: the mesh.
+    rows: where the rows are in the results; by default the leading axis.
+
+  Returns:
+    The function, in which nothing moves between devices: before it, what is
+    sharded of `shared` is gathered.
+  """
+  mapped: Callable[..., Any] = jax.shard_map(
+    function,
+    mesh=mesh,
+    in_specs=(P(), ROWS),
+    out_specs=rows,
+    check_vma=False,
+  )
+  return mapped
 
 
 def state_shardings(mesh: Mesh, tree: Any) -> Any:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lowdiff_jax import distributed
 from lowdiff_jax.cli.config import table
 from lowdiff_jax.data.latents.info import LatentInfo
 from lowdiff_jax.diffusion import noise
@@ -19,6 +20,7 @@ from lowdiff_jax.experiment.overrides import override, parse_flags
 from lowdiff_jax.experiment.parts import build_experiment
 from lowdiff_jax.experiment.schema import PerStage, leaves, resolutions
 from lowdiff_jax.experiment.sources import open_data
+from lowdiff_jax.experiment.training import check_batches
 from lowdiff_jax.types import Condition, ImageSpec, UserError
 from tests import gaussian, tiny
 from tests.command_line import REPOSITORY
@@ -256,6 +258,20 @@ def test_fields_that_do_not_go_with_the_data():
   eleven = tiny.config(**{"sampling.label": 11})
   with pytest.raises(UserError, match="has 10 classes, counted from 0"):
     build_experiment(eleven, tiny.SPEC)
-  odd = tiny.config(**tiny.stages(batch_size=(3, 3)))
-  with pytest.raises(UserError, match="does not divide over 8 devices"):
-    build_experiment(odd, tiny.SPEC)
+
+
+@pytest.mark.parametrize(
+  ("batch_size", "microbatches", "said"),
+  [
+    ((16, 12), 1, r"stages\.s8\.batch_size = 12 .* over 8 devices"),
+    ((16, 32), 4, r"s4.batch_size = 16 .*train\.microbatches = 4 x 8 devices"),
+  ],
+)
+def test_batches_that_do_not_divide(batch_size, microbatches, said):
+  fields = tiny.stages(batch_size=batch_size)
+  config = tiny.config(**fields, **{"train.microbatches": microbatches})
+  mesh = distributed.make_mesh()
+  with pytest.raises(UserError, match=said):
+    check_batches(config, mesh)
+  # The same model still samples.
+  assert build_experiment(config, tiny.SPEC).mesh.size == 8

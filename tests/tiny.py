@@ -1,8 +1,10 @@
 """The smallest experiment that is still one: the digits' smoke config."""
 
+import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from lowdiff_jax.data.latents.info import LatentInfo
 from lowdiff_jax.experiment.overrides import override, read_page
 from lowdiff_jax.experiment.parts import build_experiment
 from lowdiff_jax.experiment.schema import stage_sections
@@ -35,6 +37,21 @@ def stages(**fields):
 def experiment(arguments="smoke", devices=None, **fields):
   """Its parts."""
   return build_experiment(config(arguments, **fields), SPEC, devices=devices)
+
+
+def latent_experiment(devices=None, **fields):
+  """The parts of imagenet256's smoke config: a LightningDiT."""
+  latents = LatentInfo(np.zeros(4), np.ones(4), (16,), {}, "")
+  page = config(name="imagenet256", **{"model.dtype": "float32", **fields})
+  return build_experiment(page, ImageSpec(16, 4, 10), latents, devices=devices)
+
+
+def trained_params(experiment):
+  """None at its initial value, so that all inputs matter."""
+  leaves, tree = jax.tree.flatten(experiment.init().params)
+  rng = np.random.default_rng(0)
+  leaves = [x + 0.1 * rng.standard_normal(x.shape, np.float32) for x in leaves]
+  return jax.tree.unflatten(tree, leaves)
 
 
 def batch(size=8, seed=0):

@@ -114,9 +114,8 @@ def training_step(
     for side in RESOLUTIONS
   ]
 
-  def loss_fn(params: Any, key: Array, batch: Batch) -> tuple[Array, Metrics]:
-    return loss.cascade_loss(
-      unified.bind(network, params, key),
+  def gradient(params: Any, key: Array, batch: Batch) -> tuple[Any, Metrics]:
+    examples = loss.draw_examples(
       key,
       pyramid.pyramid(batch.image, len(stages)),
       batch.label,
@@ -124,10 +123,16 @@ def training_step(
       label_dropout=0.1,
     )
 
+    def loss_fn(params: Any) -> tuple[Array, Metrics]:
+      denoise = unified.bind(network, params, key)
+      return loss.cascade_loss(denoise, examples, stages=stages)
+
+    return jax.grad(loss_fn, has_aux=True)(params)
+
   adam = optimizer.adam(
     2e-4, warmup_steps=0, betas=(0.9, 0.95), eps=1e-8, clip_norm=jnp.inf
   )
-  step = make_train_step(loss_fn, adam, ema_half_life=7e6, ema_ramp=jnp.inf)
+  step = make_train_step(gradient, adam, ema_half_life=7e6, ema_ramp=jnp.inf)
 
   def inputs() -> tuple[state.TrainState, Array, Batch]:
     key = jax.random.key(0)

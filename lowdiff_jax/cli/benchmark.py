@@ -19,6 +19,7 @@ from lowdiff_jax.experiment.sampling import baseline_stage
 from lowdiff_jax.experiment.schema import resolutions, stage_sections
 from lowdiff_jax.experiment.sources import open_data
 from lowdiff_jax.experiment.trained import Trained
+from lowdiff_jax.experiment.training import check_batches
 from lowdiff_jax.experiment.training_run import device_batches
 from lowdiff_jax.models.dit import REMAT
 from lowdiff_jax.profiling import flops, throughput
@@ -157,6 +158,7 @@ def _time_training(
   experiment: Experiment, data: Data, peak: float
 ) -> dict[str, Any]:
   """Speed and memory of a training step, and how much of `peak` it uses."""
+  check_batches(experiment.config, experiment.mesh)
   state, config = experiment.init(), experiment.config
   sides, sections = resolutions(config), stage_sections(config)
   # Going back through a layer takes twice what going forward did.

@@ -51,12 +51,14 @@ class Guidance:
       inside = (low <= sigma) & (sigma <= high)
 
       def pair(noisy: Array, sigma: Array, cond: Condition) -> Array:
+        # Side by side: of a batch that is split over devices, both are on one.
         twice = jax.tree.map(
-          lambda a, b: jnp.concatenate([a, b]),
+          lambda a, b: jnp.stack([a, b], 1).reshape(-1, *a.shape[1:]),
           (noisy, sigma, cond),
           (noisy, sigma, unlabelled_cond),
         )
-        labelled, unlabelled = jnp.split(denoise(*twice), 2)
+        both = denoise(*twice).reshape(-1, 2, *noisy.shape[1:])
+        labelled, unlabelled = both[:, 0], both[:, 1]
         weight = jnp.where(inside, self.scale, 1.0)[:, None, None, None]
         if self.channels is not None:
           guided_channel = jnp.arange(noisy.shape[-1]) < self.channels

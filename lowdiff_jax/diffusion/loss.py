@@ -1,5 +1,6 @@
 """The denoising loss, and the joint loss over all stages of a cascade."""
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -34,6 +35,25 @@ class StageLoss(NamedTuple):
   cosine_weight: float = 0.0
 
 
+class Examples(NamedTuple):
+  """Images of one stage and all that is drawn at random to train on them.
+
+  Attributes:
+    clean: [B,H,W,C].
+    eps: [B,H,W,C] standard normal noise.
+    sigma: [B] noise levels.
+    cond: the condition.
+    position: [B] of each image in the stage's batch, for what the network
+      draws for each image.
+  """
+
+  clean: Array
+  eps: Array
+  sigma: Array
+  cond: Condition
+  position: Array
+
+
 def edm_weight(sigma: Array, *, sigma_data: float) -> Array:
   """1 / c_out^2 = (sigma^2 + sigma_data^2) / (sigma sigma_data)^2.
 
@@ -50,8 +70,8 @@ def flow_weight(sigma: Array) -> Array:
 
 def denoising_loss(
   denoise: Denoiser,
-  key: Array,
   clean: Array,
+  eps: Array,
   cond: Condition,
   *,
   sigma: Array,
@@ -67,8 +87,8 @@ def denoising_loss(
 
   Args:
     denoise: the denoiser.
-    key: for eps.
     clean: [B,H,W,C].
+    eps: [B,H,W,C] standard normal noise.
     cond: the condition.
     sigma: [B] noise levels.
     weight: weight of a noise level.
@@ -77,7 +97,6 @@ def denoising_loss(
     [B] weighted squared errors and [B] cosine losses, not averaged over the
     batch.
   """
-  eps = jax.random.normal(key, clean.shape)
   level = sigma[:, None, None, None]
   noisy = clean + level * eps
   estimate = denoise(noisy, sigma, cond)
@@ -93,8 +112,7 @@ def _cosine(a: Array, b: Array) -> Array:
   return (a * b).sum(-1) / jnp.sqrt(math.prod(squares))
 
 
-def cascade_loss(
-  denoise: Denoiser,
+def draw_examples(
   key: Array,
   image: Array | tuple[Array, ...],
   label: Array | None,
@@ -102,11 +120,10 @@ def cascade_loss(
   stages: Sequence[StageLoss],
   label_dropout: float = 0.0,
   augment: Array | None = None,
-) -> tuple[Array, Metrics]:
-  """Sum over the stages of scale_k times the mean denoising loss at stage k.
+) -> tuple[Examples, ...]:
+  """Draws all that is random in `cascade_loss`, for each image of the batch.
 
   Args:
-    denoise: the unified denoiser in training mode.
     key: a fresh key for each step.
     image: [B,H,W,C], or the images of each resolution (`pyramid.pyramid`).
     label: [B] or None.
@@ -115,36 +132,66 @@ def cascade_loss(
     augment: [B,D] how each image was distorted; None if it was not.
 
   Returns:
-    The scalar loss and each stage's unscaled squared error, "loss/<R>x<R>", and
-    cosine loss, "cosine/<R>x<R>", if it is trained on.
+    Each stage's examples, `StageLoss.images` of them.
   """
   images = pyramid.pyramid(image, len(stages))
-  total: Array = jnp.zeros(())
-  metrics: Metrics = {}
+  examples = []
   for k, stage in enumerate(stages):
     keys = jax.random.split(jax.random.fold_in(key, stage.resolution), 4)
-    clean = images[k][: stage.images]
-    stage_label = None if label is None else label[: stage.images]
+    low_res = images[k - 1] if k else None
+    clean, low_res, stage_label, distortion = jax.tree.map(
+      functools.partial(_evenly, count=stage.images),
+      (images[k], low_res, label, augment),
+    )
     if stage_label is not None and label_dropout > 0:
       drop = jax.random.bernoulli(keys[0], label_dropout, stage_label.shape)
       stage_label = jnp.where(drop, NO_LABEL, stage_label)
     cond = conditioning.draw_condition(
-      keys[2],
-      images[k - 1][: stage.images] if k else None,
-      stage_label,
-      stage.low_res_sigma,
+      keys[2], low_res, stage_label, stage.low_res_sigma
     )
-    if augment is not None:
-      cond = cond._replace(augment=augment[: stage.images])
+    examples.append(
+      Examples(
+        clean,
+        jax.random.normal(keys[1], clean.shape),
+        noise.lognormal_sigmas(
+          keys[3], stage.images, stage.p_mean, stage.p_std
+        ),
+        cond._replace(augment=distortion),
+        jnp.arange(stage.images),
+      )
+    )
+  return tuple(examples)
+
+
+def _evenly(x: Array, count: int) -> Array:
+  """`count` of the rows of x, as many from each device that holds some."""
+  groups = math.gcd(len(x), count)
+  x = x.reshape(groups, -1, *x.shape[1:])[:, : count // groups]
+  return x.reshape(count, *x.shape[2:])
+
+
+def cascade_loss(
+  denoise: Denoiser,
+  examples: Sequence[Examples],
+  *,
+  stages: Sequence[StageLoss],
+) -> tuple[Array, Metrics]:
+  """Sum over the stages of scale_k times the mean denoising loss at stage k.
+
+  Args:
+    denoise: the unified denoiser in training mode.
+    examples: of each stage; see `draw_examples`.
+    stages: lowest resolution first.
+
+  Returns:
+    The scalar loss and each stage's unscaled squared error, "loss/<R>x<R>", and
+    cosine loss, "cosine/<R>x<R>", if it is trained on.
+  """
+  total: Array = jnp.zeros(())
+  metrics: Metrics = {}
+  for stage, (clean, eps, sigma, cond, _) in zip(stages, examples, strict=True):
     losses = denoising_loss(
-      denoise,
-      keys[1],
-      clean,
-      cond,
-      sigma=noise.lognormal_sigmas(
-        keys[3], stage.images, stage.p_mean, stage.p_std
-      ),
-      weight=stage.weight,
+      denoise, clean, eps, cond, sigma=sigma, weight=stage.weight
     )
     loss, cosine_loss = (values.mean() for values in losses)
     total = total + stage.scale * loss
@@ -187,18 +234,19 @@ def validation_loss(
     cond = conditioning.draw_condition(
       cond_key, low_res, label, stage.low_res_sigma
     )
+    eps = jax.random.normal(eps_key, images[k].shape)
     sigmas = noise.lognormal_quantiles(levels, stage.p_mean, stage.p_std)
 
     def loss_at(
       sigma: Array,
       stage: StageLoss = stage,
       clean: Array = images[k],
-      key: Array = eps_key,
+      eps: Array = eps,
       cond: Condition = cond,
     ) -> Array:
       sigma = jnp.full(clean.shape[0], sigma)
       error, _ = denoising_loss(
-        denoise, key, clean, cond, sigma=sigma, weight=stage.weight
+        denoise, clean, eps, cond, sigma=sigma, weight=stage.weight
       )
       return error.mean()
 

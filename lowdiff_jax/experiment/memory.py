@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 from ml_collections import ConfigDict
@@ -74,12 +75,12 @@ def of_mode(mode: str, config: ConfigDict) -> list[str]:
   }.get(mode, [])
 
 
-def _of_the_network(values: dict[str, object]) -> list[str]:
+def _of_the_network(values: dict[str, Any]) -> list[str]:
   """What helps in training beside smaller batches."""
-  ways = []
+  ways = [f"raise config.train.microbatches = {values['train.microbatches']}"]
   if values.get("model.remat", "full") != "full":
     ways.append("set config.model.remat = full")
-  if values.get("mesh.fsdp") == 1 and jax.device_count() > 1:
+  if values["mesh.fsdp"] in (0, 1) and jax.device_count() > 1:
     ways.append(f"set config.mesh.fsdp = {jax.device_count()}")
   return ways
 

@@ -22,6 +22,7 @@ from lowdiff_jax.experiment.schema import stage_names
 from lowdiff_jax.generate.generator import Generator
 from lowdiff_jax.models.unified import bind, init_params
 from lowdiff_jax.train import state
+from lowdiff_jax.train.gradient import make_gradient
 from lowdiff_jax.train.objective import Objective
 from lowdiff_jax.train.step import TrainStep, make_train_step
 from lowdiff_jax.types import (
@@ -103,9 +104,9 @@ def build_experiment(
     UserError: fields that do not go together.
   """
   _check_labels(config, spec)
-  mesh = _make_mesh(config, devices)
-  denoiser = training.make_denoiser(config, spec, mesh)
-  batch_size = _batch_size(config, mesh)
+  devices = jax.devices() if devices is None else devices
+  denoiser = training.make_denoiser(config, spec, devices[0])
+  batch_size = training.batch_size(config)
   optimizer = training.make_optimizer(config, batch_size)
 
   def init(key: Array) -> state.TrainState:
@@ -114,12 +115,13 @@ def build_experiment(
 
   key = jax.random.key(config.seed)
   shapes = jax.eval_shape(init, key)
+  mesh = _make_mesh(config, shapes, devices)
   shardings = distributed.state_shardings(mesh, shapes)
   everywhere = distributed.replicated(mesh)
   out = (shardings, everywhere)
   codec = make_codec(config, spec, latents, mesh)
   objective = training.make_objective(config, denoiser, codec.normalise)
-  step = _make_step(config, objective, optimizer)
+  step = _make_step(config, objective, optimizer, shardings.params)
   return Experiment(
     config=config,
     spec=spec,
@@ -145,10 +147,19 @@ def build_experiment(
 
 
 def _make_step(
-  config: ConfigDict, objective: Objective, optimizer: Any
+  config: ConfigDict, objective: Objective, optimizer: Any, shardings: Any
 ) -> TrainStep:
-  return make_train_step(
+  """The training step; `shardings` are the parameters'."""
+  mesh = jax.tree.leaves(shardings)[0].mesh
+  gradient = make_gradient(
+    objective.draw,
     objective.train_loss,
+    mesh,
+    jax.tree.map(lambda where: where.spec, shardings),
+    microbatches=config.train.microbatches,
+  )
+  return make_train_step(
+    gradient,
     optimizer,
     ema_half_life=config.ema.half_life_images,
     ema_ramp=config.ema.ramp,
@@ -169,25 +180,18 @@ def _load(config: ConfigDict, fresh: state.TrainState) -> state.TrainState:
 
 
 def _make_mesh(
-  config: ConfigDict, devices: Sequence[jax.Device] | None
+  config: ConfigDict, shapes: state.TrainState, devices: Sequence[jax.Device]
 ) -> Mesh:
+  data, fsdp = config.mesh.data, config.mesh.fsdp
+  if fsdp == 0:
+    # The gradients are of the size of the parameters.
+    leaves = jax.tree.leaves((shapes, shapes.params))
+    size = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
+    fsdp = distributed.least_fsdp(size, devices)
   try:
-    return distributed.make_mesh(**config.mesh, devices=devices)
+    return distributed.make_mesh(data, fsdp, devices=devices)
   except ValueError as error:
     raise UserError(f"config.mesh: {error}") from error
-
-
-def _batch_size(config: ConfigDict, mesh: Mesh) -> int:
-  size = training.batch_size(config)
-  if size % mesh.size:
-    name = max(
-      stage_names(config), key=lambda name: config.stages[name].batch_size
-    )
-    raise UserError(
-      f"config.stages.{name}.batch_size = {size} does not divide over "
-      f"{mesh.size} devices"
-    )
-  return size
 
 
 def check_guidance(

@@ -42,10 +42,7 @@ def _run(name: str, default: Any, rule: Rule, doc: str) -> Field:
 
 MODEL_FIELDS = (
   _run(
-    "seed",
-    0,
-    seed,
-    "seed of initialisation, data order and training noise",
+    "seed", 0, seed, "seed of initialisation, data order and training noise"
   ),
   _run("data.space", "pixels", choice("pixels", "latents"), "model space"),
   _run(
@@ -95,7 +92,10 @@ MODEL_FIELDS = (
     "data-parallel devices; -1: all that fsdp leaves",
   ),
   Field(
-    "mesh.fsdp", 1, integer(1), "devices over which each parameter is sharded"
+    "mesh.fsdp",
+    0,
+    integer(0),
+    "devices that share each parameter; 0: as few as have the memory",
   ),
   _run("cascade", True, flag, "False: the last resolution alone, the baseline"),
   _run(
@@ -138,10 +138,7 @@ TRAINING_FIELDS = (
   _run("optimizer.betas", (0.9, 0.999), sequence(below_one, 2), "of Adam"),
   _run("optimizer.eps", 1e-8, positive, "of Adam"),
   _run(
-    "optimizer.clip_norm",
-    1.0,
-    positive_or_inf,
-    "largest global norm of the gradient",
+    "optimizer.clip_norm", 1.0, positive_or_inf, "largest norm of the gradient"
   ),
   _run(
     "ema.half_life_images", 500_000, positive, "half-life of the EMA weights"
@@ -153,6 +150,9 @@ TRAINING_FIELDS = (
     "largest half-life as a share of the images seen",
   ),
   Field("train.images", 200_000_000, _IMAGES, "images to train on in total"),
+  Field(
+    "train.microbatches", 1, integer(1), "parts of a batch, to save memory"
+  ),
   Field("train.log_images", 51_200, positive, "images between logs"),
   Field(
     "train.evaluate_images", 5_120_000, positive, "images between evaluations"
@@ -199,7 +199,7 @@ DIT_FIELDS = (
     "of a small grid's tokens: their index, or stretched to the same extent",
   ),
   Field(
-    "model.remat", "none", choice(*REMAT), "recomputed in the backward pass"
+    "model.remat", "full", choice(*REMAT), "recomputed in the backward pass"
   ),
   Field(
     "sampling.guidance_channels",

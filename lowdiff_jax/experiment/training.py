@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
@@ -12,23 +13,33 @@ from ml_collections import ConfigDict
 
 from lowdiff_jax.data.augment import NUM_LABELS
 from lowdiff_jax.diffusion import loss, precondition
-from lowdiff_jax.experiment.schema import resolutions, stage_sections
+from lowdiff_jax.experiment.schema import (
+  resolutions,
+  stage_names,
+  stage_sections,
+)
 from lowdiff_jax.models import dit, unet, unified
 from lowdiff_jax.models.attention import fused_attention
 from lowdiff_jax.train import optimizer
 from lowdiff_jax.train.objective import Objective
-from lowdiff_jax.types import Array, Backbone, ImageSpec, Preconditioning
+from lowdiff_jax.types import (
+  Array,
+  Backbone,
+  ImageSpec,
+  Preconditioning,
+  UserError,
+)
 
 
 def make_denoiser(
-  config: ConfigDict, spec: ImageSpec, mesh: Mesh
+  config: ConfigDict, spec: ImageSpec, device: jax.Device
 ) -> unified.UnifiedDenoiser:
   """The unified denoiser; or the baseline's, of the last resolution alone.
 
   Args:
     config: the config.
     spec: of the images.
-    mesh: of the devices, which decide on the kernel of attention.
+    device: one of those that run it; decides on the kernel of attention.
 
   Returns:
     The module.
@@ -41,7 +52,7 @@ def make_denoiser(
     num_classes=spec.num_classes,
     condition_channels=spec.channels if config.cascade else 0,
     dtype=jnp.dtype(config.model.dtype),
-    attention=fused_attention(mesh.devices.flat[0]),
+    attention=fused_attention(device),
   )
   return unified.UnifiedDenoiser(
     backbone,
@@ -137,12 +148,27 @@ def make_objective(
     loss_stages(config),
     config.model.label_dropout,
     config.data.augment,
+    dropout=config.model.get("dropout", 0.0) > 0,
   )
 
 
 def batch_size(config: ConfigDict) -> int:
   """Images in a training batch: those of its largest stage."""
   return max(stage.batch_size for stage in stage_sections(config))
+
+
+def check_batches(config: ConfigDict, mesh: Mesh) -> None:
+  """Raises UserError if a stage's batch does not divide to be trained on."""
+  parts = config.train.microbatches
+  for name in stage_names(config):
+    size = config.stages[name].batch_size
+    if size % (parts * mesh.size):
+      among = f"{mesh.size} devices"
+      if parts > 1:
+        among = f"config.train.microbatches = {parts} x {among}"
+      raise UserError(
+        f"config.stages.{name}.batch_size = {size} does not divide over {among}"
+      )
 
 
 def make_optimizer(

@@ -18,6 +18,7 @@ from lowdiff_jax.experiment import identity, memory
 from lowdiff_jax.experiment.parts import Experiment
 from lowdiff_jax.experiment.run_folder import load
 from lowdiff_jax.experiment.trained import Trained
+from lowdiff_jax.experiment.training import check_batches
 from lowdiff_jax.generate import grids
 from lowdiff_jax.train import loop
 from lowdiff_jax.train.checkpoint import Checkpoints
@@ -45,10 +46,12 @@ def train(
     The model of the last checkpoint.
 
   Raises:
-    UserError: a loss was not finite; the last good checkpoint is kept.
+    UserError: a stage's batch does not divide over the devices; or a loss was
+      not finite, and then the last good checkpoint is kept.
     SystemExit: SIGTERM or Ctrl-C; what was trained is saved.
   """
   config = experiment.config
+  check_batches(config, experiment.mesh)
   with contextlib.ExitStack() as stack:
     checkpoints = Checkpoints(
       workdir / "checkpoints", keep=config.train.keep_checkpoints

@@ -3,14 +3,14 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
 
 from lowdiff_jax import console
 from lowdiff_jax.diffusion import noise
 from lowdiff_jax.diffusion.cascade import Cascaded, Stage, cascade
-from lowdiff_jax.distributed import batch_sharding, replicated
+from lowdiff_jax.distributed import AXES, ROWS, over_devices, replicated
 from lowdiff_jax.types import (
   NO_LABEL,
   Array,
@@ -77,19 +77,11 @@ class Generator(NamedTuple):
     self, stages: Sequence[Stage], *, trajectory: bool = False
   ) -> Program:
     """The jitted cascade; its results are replicated on all processes."""
-    over_devices = batch_sharding(self.mesh)
 
-    def generate(
-      params: Any,
-      seed: Array,
-      indices: Array,
-      labels: Array,
-      low_res: Array | None = None,
-    ) -> Cascaded:
-      indices, labels, low_res = jax.lax.with_sharding_constraint(
-        (indices, labels, low_res), over_devices
-      )
-      return cascade(
+    def on_device(shared: Any, batch: Any) -> tuple[Any, ...]:
+      params, seed = shared
+      indices, labels, low_res = batch
+      images, trajectories = cascade(
         self.bind(params),
         noise.image_keys(seed, indices),
         stages,
@@ -98,6 +90,18 @@ class Generator(NamedTuple):
         low_res=low_res,
         trajectory=trajectory,
       )
+      return images, trajectories
+
+    mapped = over_devices(on_device, self.mesh, (ROWS, P(None, AXES)))
+
+    def generate(
+      params: Any,
+      seed: Array,
+      indices: Array,
+      labels: Array,
+      low_res: Array | None = None,
+    ) -> Cascaded:
+      return Cascaded(*mapped((params, seed), (indices, labels, low_res)))
 
     return console.Compiling(
       "the sampler", generate, out_shardings=replicated(self.mesh)

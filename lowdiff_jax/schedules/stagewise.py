@@ -18,7 +18,7 @@ import numpy as np
 from lowdiff_jax import console
 from lowdiff_jax.diffusion import noise
 from lowdiff_jax.diffusion.cascade import Stage, cascade
-from lowdiff_jax.distributed import batch_sharding, replicated
+from lowdiff_jax.distributed import over_devices, replicated
 from lowdiff_jax.generate.generator import Generator
 from lowdiff_jax.profiling.throughput import evaluation_inputs
 from lowdiff_jax.types import Array, Batch, ImageSet
@@ -89,13 +89,13 @@ class Stagewise:
       indices = self._indices(begin)
       labels = self._generator.labels(indices)
       low_res = self._program(stage, low_res is not None)(
-        self._params,
-        self._seed,
-        indices,
-        labels,
-        low_res,
-        jnp.asarray(stage.sigmas, jnp.float32),
-        stage.low_res_sigma,
+        (
+          self._params,
+          self._seed,
+          jnp.asarray(stage.sigmas, jnp.float32),
+          stage.low_res_sigma,
+        ),
+        (indices, labels, low_res),
       )
       made = self._batch_size * stage.nfe
       side = stage.resolution
@@ -109,18 +109,9 @@ class Stagewise:
     key = (stage.program(), conditioned)
     if key not in self._programs:
 
-      def run(
-        params: Any,
-        seed: Array,
-        indices: Array,
-        labels: Array,
-        low_res: Array | None,
-        sigmas: Array,
-        low_res_sigma: Array,
-      ) -> Array:
-        indices, labels, low_res = jax.lax.with_sharding_constraint(
-          (indices, labels, low_res), batch_sharding(self._generator.mesh)
-        )
+      def on_device(shared: Any, batch: Any) -> Array:
+        params, seed, sigmas, low_res_sigma = shared
+        indices, labels, low_res = batch
         (image,), _ = cascade(
           self._generator.bind(params),
           noise.image_keys(seed, indices),
@@ -134,7 +125,7 @@ class Stagewise:
       everywhere = replicated(self._generator.mesh)
       self._programs[key] = console.Compiling(
         f"a stage of {stage.resolution}x{stage.resolution}",
-        run,
+        over_devices(on_device, self._generator.mesh),
         out_shardings=everywhere,
       )
     return self._programs[key]

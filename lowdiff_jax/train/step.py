@@ -11,12 +11,12 @@ from lowdiff_jax.train import ema
 from lowdiff_jax.train.state import TrainState
 from lowdiff_jax.types import Array, Batch, Metrics
 
-LossFn = Callable[[Any, Array, Batch], tuple[Array, Metrics]]
+GradientFn = Callable[[Any, Array, Batch], tuple[Any, Metrics]]
 TrainStep = Callable[[TrainState, Array, Batch], tuple[TrainState, Metrics]]
 
 
 def make_train_step(
-  loss_fn: LossFn,
+  gradient_fn: GradientFn,
   optimizer: optax.GradientTransformation,
   *,
   ema_half_life: float,
@@ -25,8 +25,8 @@ def make_train_step(
   """Builds the step; jit it with the state donated.
 
   Args:
-    loss_fn: (params, key, batch) -> (loss, metrics).
-    optimizer: applied to the gradient of the loss.
+    gradient_fn: (params, key, batch) -> (gradient of the loss, metrics).
+    optimizer: applied to the gradient.
     ema_half_life: in images.
     ema_ramp: see `ema.decay`.
 
@@ -40,8 +40,7 @@ def make_train_step(
   ) -> tuple[TrainState, Metrics]:
     batch_size = batch.label.shape[0]
     step_key = jax.random.fold_in(key, state.step)
-    grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
-    (_, metrics), grads = grad_fn(state.params, step_key, batch)
+    grads, metrics = gradient_fn(state.params, step_key, batch)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     kept = ema.decay(

@@ -66,15 +66,15 @@ def test_losses_are_those_of_the_velocity(sigma):
   rng = np.random.default_rng(0)
   clean = jnp.asarray(rng.normal(size=(3, 4, 4, 8)), jnp.float32)
   level = jnp.full(3, sigma)
+  eps = jnp.asarray(rng.normal(size=clean.shape), jnp.float32)
   error, cosine_loss = loss.denoising_loss(
     denoise,
-    jax.random.key(1),
     clean,
+    eps,
     Condition(),
     sigma=level,
     weight=loss.flow_weight,
   )
-  eps = jax.random.normal(jax.random.key(1), clean.shape)
   t = 1 / (1 + sigma)
   ours = np.asarray(velocity(t * clean + (1 - t) * eps, t))
   target = np.asarray(clean - eps)
@@ -102,8 +102,8 @@ def test_a_new_network_has_a_finite_gradient_of_the_cosine_loss():
 
     _, losses = loss.denoising_loss(
       untrained,
-      jax.random.key(0),
       clean,
+      jax.random.normal(jax.random.key(0), clean.shape),
       Condition(),
       sigma=jnp.ones(2),
       weight=loss.flow_weight,

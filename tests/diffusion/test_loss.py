@@ -41,7 +41,8 @@ def test_perfect_and_untrained_denoisers():
     pre = precondition.edm(sigma, sigma_data=sigma_data)
     return pre.c_skip[:, None, None, None] * noisy
 
-  args = (jax.random.key(0), clean, Condition())
+  eps = jax.random.normal(jax.random.key(0), clean.shape)
+  args = (clean, eps, Condition())
   per_example, _ = loss.denoising_loss(
     untrained,
     *args,
@@ -111,46 +112,57 @@ def test_cascade_loss_trains_each_stage_on_what_it_will_see():
     return noisy
 
   image = jnp.asarray(np.random.default_rng(0).normal(size=(6, 8, 8, 1)))
-  total, metrics = loss.cascade_loss(
-    spy,
+  stages = make_stages(low_res_sigma=(0.1, 0.2), scale=3.0)
+  examples = loss.draw_examples(
     jax.random.key(0),
     image,
     jnp.arange(6),
-    stages=make_stages(low_res_sigma=(0.1, 0.2), scale=3.0),
+    stages=stages,
     label_dropout=0.5,
     augment=jnp.arange(6)[:, None],
   )
+  total, metrics = loss.cascade_loss(spy, examples, stages=stages)
   assert seen[4][0].shape == (6, 4, 4, 1) and seen[8][0].shape == (4, 8, 8, 1)
   assert seen[4][2].low_res is None
   low_res, sigma = seen[8][2].low_res, seen[8][2].low_res_sigma
   assert ((sigma >= 0.1) & (sigma <= 0.2)).all()
-  error = low_res - pyramid.downsample(image[:4])
+  # Four of six are two of every three.
+  rows = {6: np.arange(6), 4: np.array([0, 1, 3, 4])}
+  error = low_res - pyramid.downsample(image)[rows[4]]
   assert (jnp.abs(error) <= 6 * sigma[:, None, None, None]).all()
   for _, _, cond in seen.values():
-    assert (cond.augment[:, 0] == jnp.arange(len(cond.label))).all()
-    kept = cond.label == jnp.arange(len(cond.label))
+    chosen = rows[len(cond.label)]
+    assert (cond.augment[:, 0] == chosen).all()
+    kept = cond.label == chosen
     assert (kept | (cond.label == NO_LABEL)).all()
   expected = 3 * (metrics["loss/4x4"] + metrics["loss/8x8"])
   np.testing.assert_allclose(total, expected, rtol=1e-6)
 
 
 def test_label_dropout_has_its_rate():
-  labels = []
-
-  def spy(noisy, sigma, cond):
-    labels.append(cond.label)
-    return noisy
-
-  stage = loss.StageLoss(2, 4000, -1.2, 1.2, lambda s: s)
-  loss.cascade_loss(
-    spy,
+  (examples,) = loss.draw_examples(
     jax.random.key(0),
     jnp.zeros((4000, 2, 2, 1)),
     jnp.zeros(4000, jnp.int32),
-    stages=[stage],
+    stages=[loss.StageLoss(2, 4000, -1.2, 1.2, lambda s: s)],
     label_dropout=0.1,
   )
-  assert abs((labels[0] == NO_LABEL).mean() - 0.1) < 0.02
+  dropped = examples.cond.label == NO_LABEL
+  assert abs(dropped.mean() - 0.1) < 0.02
+
+
+@pytest.mark.parametrize("count", [16, 32, 48, 64])
+@pytest.mark.parametrize("devices", [1, 2, 4, 8])
+def test_a_stage_takes_as_many_images_from_every_device(count, devices):
+  (examples,) = loss.draw_examples(
+    jax.random.key(0),
+    jnp.zeros((64, 2, 2, 1)),
+    jnp.arange(64),
+    stages=[loss.StageLoss(2, count, -1.2, 1.2, lambda s: s)],
+  )
+  held = np.bincount(examples.cond.label // (64 // devices))
+  assert held.tolist() == [count // devices] * devices
+  assert len(set(examples.cond.label.tolist())) == count
 
 
 def test_validation_loss_names_five_levels_of_each_stage():

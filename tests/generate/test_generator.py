@@ -20,11 +20,7 @@ def experiment():
 
 @pytest.fixture(scope="module")
 def params(experiment):
-  """No parameter at its initial value, so that the label matters."""
-  leaves, tree = jax.tree.flatten(experiment.init().params)
-  rng = np.random.default_rng(0)
-  leaves = [x + 0.1 * rng.standard_normal(x.shape, np.float32) for x in leaves]
-  return jax.tree.unflatten(tree, leaves)
+  return tiny.trained_params(experiment)
 
 
 def make(experiment, program, params, indices, batch_size=8, seed=0):

@@ -30,9 +30,15 @@ def run(count=64, **fields):
   return spy, objective, batch
 
 
+def train_loss(objective, params, key, batch):
+  draw_key, dropout_key = jax.random.split(key)
+  examples = objective.draw(draw_key, batch)
+  return objective.train_loss(params, dropout_key, examples)
+
+
 def test_images_are_normalised_and_labels_dropped():
   spy, objective, batch = run(4000, label_dropout=0.25)
-  objective.train_loss(1.0, jax.random.key(0), batch)
+  train_loss(objective, 1.0, jax.random.key(0), batch)
   ((params, noisy, sigma, cond, kwargs),) = spy.calls
   assert params == 1.0 and kwargs["train"]
   assert abs((cond.label == NO_LABEL).mean() - 0.25) < 0.03
@@ -44,7 +50,7 @@ def test_images_are_normalised_and_labels_dropped():
 
 def test_augmentation_has_its_probability():
   spy, objective, batch = run(2000, augment=0.3)
-  objective.train_loss(1.0, jax.random.key(0), batch)
+  train_loss(objective, 1.0, jax.random.key(0), batch)
   ((*_, cond, _),) = spy.calls
   changed = np.asarray(cond.augment) != 0
   # Images are always mirrored by half, and turned upside down by half of 0.3.
@@ -54,9 +60,9 @@ def test_augmentation_has_its_probability():
 
 def test_keys_decide_and_dropout_has_its_own():
   spy, objective, batch = run()
-  first, _ = objective.train_loss(1.0, jax.random.key(0), batch)
-  again, _ = objective.train_loss(1.0, jax.random.key(0), batch)
-  other, _ = objective.train_loss(1.0, jax.random.key(1), batch)
+  first, _ = train_loss(objective, 1.0, jax.random.key(0), batch)
+  again, _ = train_loss(objective, 1.0, jax.random.key(0), batch)
+  other, _ = train_loss(objective, 1.0, jax.random.key(1), batch)
   assert first == again != other
   keys = [call[-1]["rngs"]["dropout"] for call in spy.calls]
   data = [jax.random.key_data(key).tolist() for key in keys]
@@ -72,26 +78,21 @@ def test_validation_is_without_dropout_and_repeats_itself():
     assert (cond.label != NO_LABEL).all() and cond.augment is None
 
 
-def test_augmentation_noise_and_dropout_have_keys_of_their_own(monkeypatch):
-  keys = {}
+def test_augmentation_and_noise_have_keys_of_their_own(monkeypatch):
+  keys = []
 
   def augment(key, image, probability):
-    keys["augment"] = key
+    keys.append(key)
     return image, None
 
-  def cascade_loss(denoise, key, image, label, **kwargs):
-    keys["loss"] = key
-    denoise(image, jnp.ones(len(image)), None)
+  def draw_examples(key, image, label, **kwargs):
+    keys.append(key)
 
   monkeypatch.setattr(objectives, "augment", augment)
-  monkeypatch.setattr(loss, "cascade_loss", cascade_loss)
-  spy, objective, batch = run(augment=0.5)
-  objective.train_loss(1.0, jax.random.key(0), batch)
-  keys["dropout"] = spy.calls[0][-1]["rngs"]["dropout"]
-  side = batch.image.shape[1]
-  keys["folded"] = jax.random.fold_in(keys["loss"], side)
-  data = {tuple(jax.random.key_data(key).tolist()) for key in keys.values()}
-  assert len(data) == 4
+  monkeypatch.setattr(loss, "draw_examples", draw_examples)
+  _, objective, batch = run(augment=0.5)
+  objective.draw(jax.random.key(0), batch)
+  assert len({tuple(jax.random.key_data(key).tolist()) for key in keys}) == 2
 
 
 def test_validation_is_of_normalised_images():

@@ -1,6 +1,7 @@
 """Laws of the training step, its average and its placement on devices."""
 
 import functools
+from typing import NamedTuple
 
 import chex
 import jax
@@ -76,6 +77,37 @@ def test_the_largest_axis_that_divides_is_split():
   assert specs["d"] == P(None, None)
 
 
+class Device(NamedTuple):
+  device_kind: str
+
+
+@pytest.mark.parametrize(
+  ("kind", "count", "millions", "fsdp"),
+  [
+    ("TPU v5 lite", 8, 130, 1),
+    ("TPU v5 lite", 8, 676, 4),
+    ("TPU v5 lite", 6, 676, 2),
+    ("TPU v5 lite", 1, 676, 1),
+    ("TPU v5", 8, 676, 1),
+    ("NVIDIA H100 80GB HBM3", 8, 676, 1),
+    ("cpu", 8, 10_000, 1),
+  ],
+)
+def test_fsdp_is_the_least_that_leaves_memory(kind, count, millions, fsdp):
+  """Parameters, their EMA, two moments and the gradient, in float32."""
+  size = 5 * 4 * millions * 10**6
+  assert distributed.least_fsdp(size, [Device(kind)] * count) == fsdp
+
+
+def test_fsdp_of_an_experiment(monkeypatch):
+  assert tiny.experiment().mesh.shape["fsdp"] == 1
+  params = jax.tree.leaves(tiny.experiment().state_shapes.params)
+  size = 5 * 4 * sum(leaf.size for leaf in params)
+  monkeypatch.setitem(distributed.MEMORY, "cpu", 4 * size / 2 + 100)
+  assert tiny.experiment().mesh.shape["fsdp"] == 2
+  assert tiny.experiment(**{"mesh.fsdp": 4}).mesh.shape["fsdp"] == 4
+
+
 def test_half_life_is_in_images():
   """After half_life images half of the old is left, whatever the batch."""
   for batch in (1, 10, 100):
@@ -95,16 +127,14 @@ def test_early_average_forgets_quickly():
 def test_step_counts_averages_and_is_random_by_step():
   seen = []
 
-  def loss_fn(params, key, batch):
+  def gradient_fn(params, key, batch):
     seen.append(1)
-    noise = jax.random.normal(key)
-    loss = jnp.square(params["w"] - 1).sum()
-    return loss, {"loss": loss, "noise": noise}
+    return {"w": 2 * (params["w"] - 1)}, {"noise": jax.random.normal(key)}
 
   optimiser = optax.sgd(0.1)
   step = jax.jit(
     make_train_step(
-      loss_fn, optimiser, ema_half_life=8.0, ema_ramp=float("inf")
+      gradient_fn, optimiser, ema_half_life=8.0, ema_ramp=float("inf")
     )
   )
   current = state.create({"w": jnp.zeros(2)}, optimiser)

@@ -1,0 +1,74 @@
+"""What a compiled program moves between devices."""
+
+import math
+import os
+import re
+from typing import NamedTuple
+
+from jax.experimental import topologies
+
+_BYTES = {"f64": 8, "s64": 8, "u64": 8, "bf16": 2, "f16": 2, "s8": 1, "u8": 1}
+_BYTES["pred"] = 1
+_OPERATION = re.compile(
+  r" = (.*?) (all-reduce|all-gather|reduce-scatter|all-to-all|"
+  r"collective-permute|collective-broadcast)(-start)?\("
+)
+
+
+class Collective(NamedTuple):
+  """One operation: its kind, the bytes of its result, and if a loop has it."""
+
+  kind: str
+  bytes: int
+  in_loop: bool
+
+
+def collectives(compiled):
+  """All collectives of a compiled program."""
+  bodies, name = {}, None
+  for line in compiled.as_text().splitlines():
+    if line.endswith("{") and not line.startswith(" "):
+      name = line.removeprefix("ENTRY ").lstrip("%").split()[0]
+    bodies.setdefault(name, []).append(line)
+  loops = set()
+  for lines in bodies.values():
+    for line in filter(re.compile(r" while\(").search, lines):
+      _reach(line, bodies, loops)
+  return [
+    Collective(operation[2], _size(operation), name in loops)
+    for name, lines in bodies.items()
+    for operation in filter(None, map(_OPERATION.search, lines))
+  ]
+
+
+def _reach(line, bodies, seen):
+  """Adds the computations that a line calls, and those that they call."""
+  for name in re.findall(r"%([\w.\-]+)", line):
+    if name in bodies and name not in seen:
+      seen.add(name)
+      for inner in bodies[name]:
+        _reach(inner, bodies, seen)
+
+
+def _size(operation):
+  sizes = [
+    math.prod(map(int, filter(None, sides.split(",")))) * _BYTES.get(kind, 4)
+    for kind, sides in re.findall(r"(\w+)\[([\d,]*)\]", operation[1])
+  ]
+  # The start of an asynchronous one has its operands before its results.
+  return sum(sizes[len(sizes) // 2 :] if operation[3] else sizes)
+
+
+def tpu_devices():
+  """Eight described TPU v5e, for which programs compile on any machine."""
+  os.environ.update(
+    TPU_SKIP_MDS_QUERY="1",
+    TPU_ACCELERATOR_TYPE="v5litepod-8",
+    TPU_WORKER_HOSTNAMES="localhost",
+    TPU_WORKER_ID="0",
+    ALLOW_MULTIPLE_LIBTPU_LOAD="1",
+  )
+  topology = topologies.get_topology_desc(
+    platform="tpu", topology_name="v5e:2x4"
+  )
+  return list(topology.devices)
