@@ -198,4 +198,3 @@ def _dense(
 
 def _modulation(features: int) -> nn.Dense:
   return _dense(features, jnp.float32, "adaLN", nn.initializers.zeros)
-

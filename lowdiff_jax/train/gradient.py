@@ -36,7 +36,7 @@ def make_gradient(
     draw: (key, batch) -> examples, a tree of arrays whose leading axes divide
       by microbatches x devices.
     loss_fn: (params, key, examples) -> (mean loss, metrics that are means);
-      all parts have the same key.
+      all parts have the key that `draw` has.
     mesh: of the devices.
     param_specs: how the parameters are sharded: `PartitionSpec`s.
     microbatches: number of parts.
@@ -68,8 +68,7 @@ def make_gradient(
   )
 
   def gradient(params: Any, key: Array, batch: Batch) -> tuple[Any, Metrics]:
-    draw_key, loss_key = jax.random.split(key)
-    return mapped(params, loss_key, draw(draw_key, batch))
+    return mapped(params, key, draw(key, batch))
 
   return gradient
 

@@ -33,7 +33,7 @@ class Objective(NamedTuple):
 
   def draw(self, key: Array, batch: Batch) -> tuple[loss.Examples, ...]:
     """The examples of a batch; see `loss.draw_examples`."""
-    key, augment_key = jax.random.split(key)
+    _, key, augment_key = jax.random.split(key, 3)
     image, distortion = self.normalise(batch.image), None
     if self.augment > 0:
       image, distortion = augment(augment_key, image, self.augment)
@@ -47,13 +47,14 @@ class Objective(NamedTuple):
     )
 
   def train_loss(
-    self, params: Any, dropout_key: Array, examples: Sequence[loss.Examples]
+    self, params: Any, key: Array, examples: Sequence[loss.Examples]
   ) -> tuple[Array, Metrics]:
-    """The loss of examples, and its metrics; see `loss.cascade_loss`.
+    """The loss of what `draw` made of the same key; see `loss.cascade_loss`.
 
     The masks of dropout depend on the key and on the image's `position` alone:
     neither on the examples beside it nor on the device.
     """
+    dropout_key, *_ = jax.random.split(key, 3)
     denoise = bind(self.denoiser, params, dropout_key)
     if self.dropout:
       denoise = self._denoise_each(params, dropout_key, examples)
