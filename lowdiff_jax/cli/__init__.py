@@ -25,6 +25,7 @@ NAMES = (
   "sweep",
   "tune",
   "export",
+  "plan",
   "config",
 )
 # These write nothing to the workdir.
