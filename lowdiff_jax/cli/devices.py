@@ -41,6 +41,11 @@ _TPU = Platform(
 PLATFORMS = {"cuda": _CUDA, "gpu": _CUDA, "tpu": _TPU}
 
 
+def leave_devices() -> None:
+  """Makes JAX start on the CPU, and leave GPUs and TPUs to other programs."""
+  jax.config.update("jax_platforms", "cpu")
+
+
 def check_devices() -> None:
   """Warns of a GPU or TPU that is not used.
 

@@ -137,7 +137,8 @@ _NO_CHIP = {
 def describe_no_chip() -> None:
   """Sets environment variables with which libtpu is silent without a TPU.
 
-  To be called before JAX starts a backend, and on machines without one only.
+  To be called before it is loaded, by programs that use no TPU. What is set
+  already stays.
   """
   for name, value in _NO_CHIP.items():
     os.environ.setdefault(name, value)
@@ -163,6 +164,7 @@ def devices(name: str) -> tuple[jax.Device, ...]:
     options = {"topology": one.topology, "target_config": _H100}
   else:
     _needs(name, "libtpu", '"jax[tpu]"')
+    describe_no_chip()
     if one.devices == 1:
       options = {"chips_per_host_bounds": (1, 1, 1)}
   topology = topologies.get_topology_desc(one.topology, one.platform, **options)
