@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from lowdiff_jax.cli.plan import flags
 from lowdiff_jax.experiment import compiled, plan, specs
 from lowdiff_jax.types import ImageSpec, UserError
 from tests import command_line, tiny
@@ -108,35 +109,6 @@ def test_smaller_batches_of_sampling_fill_the_devices():
 
 
 @for_tpus
-def test_what_does_not_fit_gets_overrides_that_do():
-  large = {"stages.s8.batch_size": 2**13, "stages.s16.batch_size": 2**13}
-  config = tiny.config(
-    name="imagenet256",
-    **large,
-    **{
-      "plan.slice": "v5e-1",
-      "model.depth": 16,
-      "model.remat": "none",
-      "sampling.batch_size": 2**17,
-    },
-  )
-  record = plan.plan(config)
-  for part in record.values():
-    before, after = part["as_given"], part["with_overrides"]
-    assert not before["fits"] and after["fits"]
-    assert before["available_bytes"] == 15.75 * GIB == after["available_bytes"]
-    assert before["needed_bytes"] > 15.75 * GIB > after["needed_bytes"]
-  assert record["training"]["overrides"] == {"model.remat": "full"}
-  # Smaller by a power of two, found by its size and not by trying them all.
-  (batch_size,) = record["sampling"]["overrides"].values()
-  assert batch_size in (2**12, 2**13, 2**14)
-  assert len(record["sampling"]["tried"]) <= 1
-  step = record["training"]["with_overrides"]
-  # What is computed again is no work of the model's.
-  assert step["model_macs"] == record["training"]["as_given"]["model_macs"]
-
-
-@for_tpus
 def test_a_network_of_pixels():
   config = tiny.config(**{"plan.slice": "v5e-4"})
   record = compiled.compile_for(config, compiled.sampler)
@@ -155,24 +127,47 @@ def test_a_network_of_pixels():
 
 
 @for_tpus
-def test_the_command_prints_a_table_and_keeps_the_record(tmp_path):
+def test_the_command_finds_overrides_that_fit(tmp_path):
+  """Deep for training and wide for sampling: few operations, much memory."""
   done = command_line.run(
     "--mode=plan",
     f"--workdir={tmp_path}",
-    "--config.plan.slice=v5e-8",
-    "--config.model.depth=1",
-    config="imagenet256.py:smoke",
+    "--quiet",
+    "--config.plan.slice=v5e-1",
+    "--config.model.depth=256",
+    "--config.model.remat=none",
+    "--config.stages.s8.batch_size=128",
+    "--config.stages.s16.batch_size=128",
+    "--config.stages.s16.guidance_scale=1.0",
+    "--config.baseline.steps=2",
+    f"--config.sampling.batch_size={2**15}",
+    config="imagenet256.py:smoke,baseline",
     JAX_PLATFORMS="",
   )
   assert done.returncode == 0 and done.stderr == ""
   record = json.loads((tmp_path / "plan.json").read_text())
-  assert record["slice"]["name"] == "v5e-8" and record["versions"]["libtpu"]
-  assert record["config"]["model.depth"] == 1
-  table = done.stdout.splitlines()
-  assert any(line.startswith("v5e-8: 8 x TPU v5 lite") for line in table)
-  (fits,) = [line.split() for line in table if line.startswith("fits")]
-  assert fits == ["fits", "yes", "yes"]
-  assert record["training"]["as_given"]["collective_bytes"]["all-reduce"] > 0
+  assert record["slice"]["name"] == "v5e-1" and record["versions"]["libtpu"]
+  assert record["config"]["model.depth"] == 256
+  for name in ("training", "sampling"):
+    before, after = (
+      record[name][part] for part in ("as_given", "with_overrides")
+    )
+    assert not before["fits"] and after["fits"]
+    assert before["available_bytes"] == 15.75 * GIB == after["available_bytes"]
+    assert before["needed_bytes"] > 15.75 * GIB > after["needed_bytes"]
+    assert f"{name} fits with {flags(record[name]['overrides'])}" in done.stdout
+  assert record["training"]["overrides"] == {"model.remat": "full"}
+  assert record["sampling"]["overrides"] == {"sampling.batch_size": 2**14}
+  step = record["training"]["with_overrides"]
+  # What is computed again is no work of the model's.
+  assert step["model_macs"] == record["training"]["as_given"]["model_macs"]
+  first, head, _, fits = done.stdout.splitlines()[:4]
+  assert first == "v5e-1: 1 x TPU v5 lite, 15.8 GiB each"
+  assert head.split() == [
+    *("training", "step", "training,", "overridden"),
+    *("sampler", "sampling,", "overridden"),
+  ]
+  assert fits.split() == ["fits", "NO", "yes", "NO", "yes"]
 
 
 def test_a_slice_that_is_not_known():

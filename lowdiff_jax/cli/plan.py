@@ -16,7 +16,7 @@ from lowdiff_jax.experiment.schema import leaves
 from lowdiff_jax.profiling import slices
 
 # Widths of the table.
-_LABEL, _VALUE, _OPERATION = 26, 24, 70
+_LABEL, _VALUE, _OPERATION = 24, 22, 70
 
 
 def run(config: ConfigDict, workdir: Path) -> None:
@@ -53,14 +53,11 @@ def report(record: dict[str, Any]) -> str:
     f"{memory.readable(one['memory'])} each"
   ]
   columns = {}
-  for name, label in (
-    ("training", "training step"),
-    ("sampling", "sampler"),
-  ):
+  for name, label in (("training", "training step"), ("sampling", "sampler")):
     part = record[name]
     columns[label] = part["as_given"]
     if part.get("with_overrides"):
-      columns[f"{label}, overridden"] = part["with_overrides"]
+      columns[f"{name}, overridden"] = part["with_overrides"]
   lines += _table(columns)
   for name in ("training", "sampling"):
     lines += _advice(name, record[name])
