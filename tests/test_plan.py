@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from lowdiff_jax.cli.plan import flags
 from lowdiff_jax.experiment import compiled, plan, specs
+from lowdiff_jax.experiment.plan import as_flags
 from lowdiff_jax.types import ImageSpec, UserError
 from tests import command_line, tiny
 from tests.accelerators import for_tpus
@@ -155,7 +155,9 @@ def test_the_command_finds_overrides_that_fit(tmp_path):
     assert not before["fits"] and after["fits"]
     assert before["available_bytes"] == 15.75 * GIB == after["available_bytes"]
     assert before["needed_bytes"] > 15.75 * GIB > after["needed_bytes"]
-    assert f"{name} fits with {flags(record[name]['overrides'])}" in done.stdout
+    assert (
+      f"{name} fits with {as_flags(record[name]['overrides'])}" in done.stdout
+    )
   assert record["training"]["overrides"] == {"model.remat": "full"}
   assert record["sampling"]["overrides"] == {"sampling.batch_size": 2**14}
   step = record["training"]["with_overrides"]

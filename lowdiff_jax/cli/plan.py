@@ -11,7 +11,7 @@ from lowdiff_jax import files
 from lowdiff_jax.distributed import is_main
 from lowdiff_jax.experiment import compiled, identity, memory
 from lowdiff_jax.experiment.defaults import of_same_kind
-from lowdiff_jax.experiment.plan import plan
+from lowdiff_jax.experiment.plan import as_flags, plan
 from lowdiff_jax.experiment.schema import leaves
 from lowdiff_jax.profiling import slices
 
@@ -99,15 +99,10 @@ def _advice(name: str, part: dict[str, Any]) -> list[str]:
     return []
   overrides = part["overrides"]
   if overrides is None:
-    tried = [flags(one["overrides"]) for one in part["tried"]]
+    tried = [as_flags(one["overrides"]) for one in part["tried"]]
     said = "; ".join(tried) or "nothing"
     return [f"{name} does not fit, nor with what was tried: {said}"]
-  return [f"{name} fits with {flags(overrides)}"]
-
-
-def flags(overrides: dict[str, Any]) -> str:
-  """Values of fields as flags of the command line."""
-  return " ".join(f"--config.{name}={v}" for name, v in overrides.items())
+  return [f"{name} fits with {as_flags(overrides)}"]
 
 
 def _operations(label: str, column: dict[str, Any]) -> list[str]:

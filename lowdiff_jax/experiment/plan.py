@@ -5,6 +5,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from lowdiff_jax import console
 from lowdiff_jax.experiment import compiled
 from lowdiff_jax.experiment.overrides import override
 from lowdiff_jax.experiment.schema import leaves
@@ -56,6 +57,7 @@ def _plan(
       break
     if not _promising(config, overrides, failed):
       continue
+    console.say(f"that does not fit; next with {as_flags(overrides)}")
     try:
       found = compiled.compile_for(override(config, overrides), make)
     except UserError:
@@ -67,6 +69,11 @@ def _plan(
       {"overrides": overrides, "needed_bytes": found["needed_bytes"]}
     )
   return record
+
+
+def as_flags(overrides: Overrides) -> str:
+  """Values of fields as flags of the command line."""
+  return " ".join(f"--config.{name}={v}" for name, v in overrides.items())
 
 
 def training_overrides(

@@ -131,6 +131,7 @@ _NO_CHIP = {
   "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
   "TPU_STDERR_LOG_LEVEL": "3",
   "TPU_MIN_LOG_LEVEL": "3",
+  "TPU_LOG_DIR": "disabled",
 }
 
 
