@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lowdiff_jax import files
-from lowdiff_jax.experiment.memory import readable
+from lowdiff_jax.cli.plan import cell
 from lowdiff_jax.experiment.plan import as_flags
 from lowdiff_jax.profiling.slices import SLICES
 
@@ -37,10 +37,17 @@ COLUMNS = (
   "images/s",
   "MFU",
   "moved a step",
-  "sampling, s",
-  "memory",
+  "sampling: memory",
+  "s",
   "images/s",
   "compiling, s",
+)
+# Of the columns from "memory" to "MFU".
+_KEYS = (
+  "needed_bytes",
+  "expected_seconds",
+  "expected_images_per_second",
+  "expected_mfu",
 )
 
 
@@ -182,22 +189,13 @@ def _cells(row: Row, record: dict[str, Any]) -> list[str]:
   return [
     " ".join(word.replace("--config.", "") for word in page),
     row.slice,
-    str(step["images"]),
+    cell(step, "images"),
     "yes" if step["fits"] and batch["fits"] else "no",
-    _form(step.get("needed_bytes"), readable),
-    _form(step.get("expected_seconds"), "{:.3f}".format),
-    _form(step.get("expected_images_per_second"), "{:,.0f}".format),
-    _form(step.get("expected_mfu"), "{:.0%}".format),
-    _form(sum(step.get("collective_bytes", {}).values()), readable),
-    _form(batch.get("expected_seconds"), "{:.3f}".format),
-    _form(batch.get("needed_bytes"), readable),
-    _form(batch.get("expected_images_per_second"), "{:,.0f}".format),
+    *(cell(step, key) for key in _KEYS),
+    cell(step, "collective_bytes"),
+    *(cell(batch, key) for key in _KEYS[:-1]),
     f"{seconds:.0f}",
   ]
-
-
-def _form(value: Any, form: Any) -> str:
-  return "-" if value is None else form(value)
 
 
 def _line(cells: Any) -> str:

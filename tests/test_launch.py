@@ -102,8 +102,8 @@ def test_the_table_of_plans_keeps_what_was_planned(tmp_path, monkeypatch):
     assert lines[0] == "# Before" and lines[-1] == "after"
     (line,) = [line for line in lines if row.slice in line and "|" in line]
     assert line == (
-      "| imagenet256.py model.remat=full | v5e-8 | 1024 | yes | 6.0 GiB | 0.500"
-      " | 2,048 | 25% | 2.0 MiB | 0.500 | 6.0 GiB | 2,048 | 121 |"
+      "| imagenet256.py model.remat=full | v5e-8 | 1024 | yes | 6.0 GiB | 0.5 "
+      "| 2,048.0 | 25.1% | 2.0 MiB | 6.0 GiB | 0.5 | 2,048.0 | 121 |"
     )
     (command,) = [line for line in lines if line.startswith("python")]
     assert command == (

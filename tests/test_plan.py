@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from lowdiff_jax.cli.plan import cell
 from lowdiff_jax.experiment import compiled, plan, specs
 from lowdiff_jax.experiment.plan import as_flags
 from lowdiff_jax.types import ImageSpec, UserError
@@ -170,6 +171,20 @@ def test_the_command_finds_overrides_that_fit(tmp_path):
     *("sampler", "sampling,", "overridden"),
   ]
   assert fits.split() == ["fits", "NO", "yes", "NO", "yes"]
+
+
+def test_what_has_no_estimate_makes_the_others_bounds():
+  program = {
+    "expected_seconds": 0.5,
+    "expected_images_per_second": 2048.0,
+    "expected_mfu": 0.251,
+    "without_estimate": {},
+  }
+  keys = list(program)[:3]
+  assert [cell(program, k) for k in keys] == ["0.5", "2,048.0", "25.1%"]
+  program["without_estimate"] = {"tpu_custom_call": 12}
+  assert [cell(program, k) for k in keys] == ["> 0.5", "< 2,048.0", "< 25.1%"]
+  assert cell(program, "needed_bytes") == "-"
 
 
 def test_a_slice_that_is_not_known():

@@ -17,6 +17,29 @@ from lowdiff_jax.profiling import slices
 
 # Widths of the table.
 _LABEL, _VALUE, _OPERATION = 24, 22, 70
+# Figures of a program: label and form.
+_ROWS: dict[str, tuple[str, Callable[[Any], str]]] = {
+  "images": ("images", str),
+  "fits": ("fits", lambda yes: "yes" if yes else "NO"),
+  "needed_bytes": ("memory needed", memory.readable),
+  "argument_bytes": ("  arguments", memory.readable),
+  "temporary_bytes": ("  temporaries", memory.readable),
+  "model_macs": ("model FLOPs", lambda macs: f"{2 * macs:.3g}"),
+  "collective_bytes": (
+    "moved between devices",
+    lambda moved: memory.readable(sum(moved.values())),
+  ),
+  "expected_seconds": ("expected seconds", "{:.4g}".format),
+  "expected_images_per_second": ("expected images/s", "{:,.1f}".format),
+  "expected_mfu": ("expected MFU", "{:.1%}".format),
+  "compile_seconds": ("compiled in seconds", "{:.0f}".format),
+}
+# What they are where a part of the program has no estimate.
+_BOUNDS = {
+  "expected_seconds": ">",
+  "expected_images_per_second": "<",
+  "expected_mfu": "<",
+}
 
 
 def run(config: ConfigDict, workdir: Path) -> None:
@@ -68,30 +91,24 @@ def report(record: dict[str, Any]) -> str:
 
 def _table(columns: dict[str, dict[str, Any]]) -> list[str]:
   """A column for each program, a row for each figure that one of them has."""
-  rows: dict[str, tuple[str, Callable[[Any], str]]] = {
-    "images": ("images", str),
-    "fits": ("fits", lambda yes: "yes" if yes else "NO"),
-    "needed_bytes": ("memory needed", memory.readable),
-    "argument_bytes": ("  arguments", memory.readable),
-    "temporary_bytes": ("  temporaries", memory.readable),
-    "model_macs": ("model FLOPs", lambda macs: f"{2 * macs:.3g}"),
-    "collective_bytes": (
-      "moved between devices",
-      lambda moved: memory.readable(sum(moved.values())),
-    ),
-    "expected_seconds": ("expected seconds", "{:.4g}".format),
-    "expected_images_per_second": ("expected images/s", "{:.4g}".format),
-    "expected_mfu": ("expected MFU", "{:.1%}".format),
-    "compile_seconds": ("compiled in seconds", "{:.0f}".format),
-  }
   lines = [" " * _LABEL + "".join(f"{name:>{_VALUE}}" for name in columns)]
-  for key, (label, form) in rows.items():
-    values = [column.get(key) for column in columns.values()]
-    if any(value is not None for value in values):
-      cells = ("-" if value is None else form(value) for value in values)
-      line = "".join(f"{cell:>{_VALUE}}" for cell in cells)
+  for key, (label, _) in _ROWS.items():
+    if any(column.get(key) is not None for column in columns.values()):
+      cells = (cell(column, key) for column in columns.values())
+      line = "".join(f"{text:>{_VALUE}}" for text in cells)
       lines.append(f"{label:{_LABEL}}{line}")
   return lines
+
+
+def cell(program: dict[str, Any], key: str) -> str:
+  """A figure of a program's record as text; "-" if there is none."""
+  value = program.get(key)
+  if value is None:
+    return "-"
+  text = _ROWS[key][1](value)
+  if key in _BOUNDS and program.get("without_estimate"):
+    text = f"{_BOUNDS[key]} {text}"
+  return text
 
 
 def _advice(name: str, part: dict[str, Any]) -> list[str]:

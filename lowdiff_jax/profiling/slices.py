@@ -161,10 +161,12 @@ def devices(name: str) -> tuple[jax.Device, ...]:
   one = SLICES[name]
   options: dict[str, Any] = {}
   if one.platform == "cuda":
-    _needs(name, "jax_cuda13_plugin", '"jax[cuda13]"')
+    _needs(name, '"jax[cuda13]"', "jax_cuda13_plugin", "jax_cuda12_plugin")
+    # Of a program that does not fit XLA warns in a line of its own.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     options = {"topology": one.topology, "target_config": _H100}
   else:
-    _needs(name, "libtpu", '"jax[tpu]"')
+    _needs(name, '"jax[tpu]"', "libtpu")
     describe_no_chip()
     if one.devices == 1:
       options = {"chips_per_host_bounds": (1, 1, 1)}
@@ -172,8 +174,8 @@ def devices(name: str) -> tuple[jax.Device, ...]:
   return tuple(topology.devices)
 
 
-def _needs(name: str, package: str, build: str) -> None:
-  if importlib.util.find_spec(package) is None:
+def _needs(name: str, build: str, *packages: str) -> None:
+  if not any(map(importlib.util.find_spec, packages)):
     raise UserError(
       f"config.plan.slice = {name}: JAX's compiler for it is not installed: "
       f"pip install {build}"

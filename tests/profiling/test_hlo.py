@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import pytest
+from jax.experimental import pallas
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -120,6 +121,19 @@ def test_a_product_in_a_loop_of_seven():
 def test_bytes_of_a_gather():
   text = compiled(lambda x: x + 1, slices.devices("v5e-4"), (1024, 512))
   assert hlo.estimate(text).moved == {"all-gather": 1024 * 512 * 2}
+
+
+def double(x, y):
+  y[...] = 2 * x[...]
+
+
+@for_tpus
+def test_a_kernel_of_pallas_is_reported_as_unknown():
+  def function(x):
+    return pallas.pallas_call(double, out_shape=x)(x).astype(jnp.float32)
+
+  text = compiled(function, slices.devices("v5e-1"), (1024, 512))
+  assert hlo.estimate(text).unknown == {"tpu_custom_call": 1}
 
 
 def test_a_loop_s_count_that_xla_knows_is_its_constant():
