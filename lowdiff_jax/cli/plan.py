@@ -117,8 +117,7 @@ def _advice(name: str, part: dict[str, Any]) -> list[str]:
   overrides = part["overrides"]
   if overrides is None:
     tried = [as_flags(one["overrides"]) for one in part["tried"]]
-    said = "; ".join(tried) or "nothing"
-    return [f"{name} does not fit, nor with what was tried: {said}"]
+    return [" nor with ".join([f"{name} does not fit", *tried])]
   return [f"{name} fits with {as_flags(overrides)}"]
 
 

@@ -162,8 +162,6 @@ def devices(name: str) -> tuple[jax.Device, ...]:
   options: dict[str, Any] = {}
   if one.platform == "cuda":
     _needs(name, '"jax[cuda13]"', "jax_cuda13_plugin", "jax_cuda12_plugin")
-    # Of a program that does not fit XLA warns in a line of its own.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     options = {"topology": one.topology, "target_config": _H100}
   else:
     _needs(name, '"jax[tpu]"', "libtpu")

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from jax.experimental import pallas
-from jax.sharding import NamedSharding
+from jax.sharding import NamedSharding, SingleDeviceSharding
 from jax.sharding import PartitionSpec as P
 
 from lowdiff_jax.profiling import hlo, slices
@@ -129,10 +129,12 @@ def double(x, y):
 
 @for_tpus
 def test_a_kernel_of_pallas_is_reported_as_unknown():
-  def function(x):
-    return pallas.pallas_call(double, out_shape=x)(x).astype(jnp.float32)
-
-  text = compiled(function, slices.devices("v5e-1"), (1024, 512))
+  (device,) = slices.devices("v5e-1")
+  x = jax.ShapeDtypeStruct(
+    (1024, 512), jnp.float32, sharding=SingleDeviceSharding(device)
+  )
+  kernel = pallas.pallas_call(double, out_shape=x)
+  text = jax.jit(kernel).lower(x).compile().as_text()
   assert hlo.estimate(text).unknown == {"tpu_custom_call": 1}
 
 
