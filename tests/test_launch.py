@@ -1,6 +1,8 @@
 """The programs of launch/ that no other test runs."""
 
 import argparse
+import json
+import re
 import subprocess
 import sys
 
@@ -8,9 +10,11 @@ import chex
 import jax
 import pytest
 
+from launch import plan_table
 from launch.compare import compile_time
 from launch.compare import fid as compare_fid
 from launch.mutants.__main__ import MUTANTS
+from lowdiff_jax.experiment.overrides import override, parse_flags, read_page
 from lowdiff_jax.metrics.inception_weights import (
   inception_params,
   load_inception,
@@ -61,6 +65,60 @@ def test_the_step_whose_compilation_is_timed_is_one():
   chex.assert_trees_all_equal_shapes_and_dtypes(state, inputs[0])
   for side in ("8x8", "16x16"):
     assert {f"loss/{side}", f"cosine/{side}"} <= metrics.keys()
+
+
+def test_the_table_of_plans_keeps_what_was_planned(tmp_path, monkeypatch):
+  """No row is run again; one without a plan is not in the table."""
+  row = plan_table.ROWS[0]
+  fits = {
+    "fits": True,
+    "images": 1024,
+    "needed_bytes": 6 * 2**30,
+    "collective_bytes": {"all-reduce": 2**20, "all-gather": 2**20},
+    "compile_seconds": 60.4,
+    "expected_seconds": 0.5,
+    "expected_images_per_second": 2048.0,
+    "expected_mfu": 0.251,
+  }
+  plan = {
+    "training": {
+      "as_given": {"fits": False},
+      "overrides": {"model.remat": "full"},
+      "with_overrides": fits,
+    },
+    "sampling": {"as_given": fits},
+  }
+  folder = tmp_path / row.name()
+  folder.mkdir()
+  (folder / "plan.json").write_text(json.dumps(plan))
+  page = tmp_path / "page.md"
+  page.write_text(f"# Before\n{plan_table.BEGIN}old{plan_table.END}\nafter\n")
+  arguments = [f"--workdir={tmp_path}", f"--page={page}"]
+  arguments.append(f"--rows=^{re.escape(row.name())}$")
+  monkeypatch.setattr(sys, "argv", ["plan_table", *arguments])
+  for _ in range(2):  # The second replaces the first.
+    assert plan_table.main() == 0
+    lines = page.read_text().splitlines()
+    assert lines[0] == "# Before" and lines[-1] == "after"
+    (line,) = [line for line in lines if row.slice in line and "|" in line]
+    assert line == (
+      "| imagenet256.py model.remat=full | v5e-8 | 1024 | yes | 6.0 GiB | 0.5 "
+      "| 2,048.0 | 25.1% | 2.0 MiB | 6.0 GiB | 0.5 | 2,048.0 | 121 |"
+    )
+    (command,) = [line for line in lines if line.startswith("python")]
+    assert command == (
+      "python -m lowdiff_jax.main --config=configs/imagenet256.py --mode=plan "
+      "--config.plan.slice=v5e-8"
+    )
+
+
+def test_every_planned_row_is_a_config():
+  names = {row.name() for row in plan_table.ROWS}
+  assert len(names) == len(plan_table.ROWS)
+  for row in plan_table.ROWS:
+    page = read_page(f"{REPOSITORY}/{row.page}")
+    fields = [f.removeprefix("--config.").split("=") for f in row.fields]
+    override(page, {"plan.slice": row.slice, **parse_flags(fields, page)})
 
 
 def test_every_planted_wrong_has_its_place():

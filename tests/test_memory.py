@@ -56,6 +56,11 @@ def test_memory_that_is_not_there(allocate, needed):
       "in memory space hbm. Used 37.45G of 15.48G hbm.",
       "37.5 GiB needed, 15.5 GiB available",
     ),
+    (
+      "RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required "
+      "for HLO temporaries (33.07G) exceeds available HBM (15.75G).",
+      "33.1 GiB needed, 15.8 GiB available",
+    ),
   ],
 )
 def test_sizes_in_the_errors_of_gpus_and_tpus(text, sizes):

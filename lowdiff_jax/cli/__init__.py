@@ -25,10 +25,13 @@ NAMES = (
   "sweep",
   "tune",
   "export",
+  "plan",
   "config",
 )
 # These write nothing to the workdir.
 ELSEWHERE = ("encode", "config")
+# These compile for accelerators, and run on none.
+COMPILE_ONLY = ("plan",)
 
 
 def _starter(name: str) -> Callable[[ConfigDict, Path], None]:

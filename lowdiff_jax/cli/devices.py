@@ -8,6 +8,7 @@ import jax
 from absl import logging
 
 from lowdiff_jax.distributed import is_main
+from lowdiff_jax.profiling.slices import describe_no_chip
 from lowdiff_jax.types import UserError
 
 
@@ -40,6 +41,11 @@ _TPU = Platform(
 PLATFORMS = {"cuda": _CUDA, "gpu": _CUDA, "tpu": _TPU}
 
 
+def leave_devices() -> None:
+  """Makes JAX start on the CPU, and leave GPUs and TPUs to other programs."""
+  jax.config.update("jax_platforms", "cpu")
+
+
 def check_devices() -> None:
   """Warns of a GPU or TPU that is not used.
 
@@ -48,6 +54,8 @@ def check_devices() -> None:
   """
   config: Any = jax.config  # It does not declare its flags.
   wanted = config.jax_platforms
+  if not _is_there(_TPU):
+    describe_no_chip()
   try:
     found = jax.default_backend()
   # JAX asserts that there is a device where the package for it is missing.
@@ -56,8 +64,13 @@ def check_devices() -> None:
   # If JAX_PLATFORMS says so, it is meant.
   if found == "cpu" and not wanted and is_main():
     for platform in (_CUDA, _TPU):
-      if any(glob.glob(pattern) for pattern in platform.files):
+      if _is_there(platform):
         logging.warning("%s", _unused(platform))
+
+
+def _is_there(platform: Platform) -> bool:
+  """Whether the driver's files say that this machine has such a device."""
+  return any(glob.glob(pattern) for pattern in platform.files)
 
 
 def _no_device(wanted: str, reason: str) -> str:

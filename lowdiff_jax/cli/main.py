@@ -11,8 +11,8 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict
 
 from lowdiff_jax import console, files
-from lowdiff_jax.cli import MODES, faults, processes
-from lowdiff_jax.cli.devices import check_devices
+from lowdiff_jax.cli import COMPILE_ONLY, MODES, faults, processes
+from lowdiff_jax.cli.devices import check_devices, leave_devices
 from lowdiff_jax.experiment import identity, memory, run_folder
 from lowdiff_jax.experiment.errors import naming
 from lowdiff_jax.experiment.overrides import override, parse_flags, read_page
@@ -52,6 +52,8 @@ def main(argv: list[str]) -> None:
   console.set_quiet(_QUIET.value)
   keep_compiled_programs()
   processes.start()
+  if _MODE.value in COMPILE_ONLY:
+    leave_devices()
   check_devices()
   config = _config(page, workdir)
   if _MODE.value not in _READ_ONLY:

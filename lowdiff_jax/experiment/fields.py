@@ -6,6 +6,7 @@ run_fields.py (model, data, training) or in stage_fields.py (stages).
 
 from lowdiff_jax.diffusion.cascade import STARTS
 from lowdiff_jax.diffusion.sampler import SAMPLERS
+from lowdiff_jax.experiment.plan_fields import PLAN_FIELDS
 from lowdiff_jax.experiment.rules import (
   batch_size,
   choice,
@@ -241,6 +242,7 @@ SCHEMA = Schema(
         *_SAMPLING,
         *_EVALUATION,
         *_SEARCH,
+        *PLAN_FIELDS,
       ),
     ),
     Group("model.backbone", "unet", UNET_FIELDS),

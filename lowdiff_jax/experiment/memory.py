@@ -16,8 +16,12 @@ _UNITS = " KMGTPE"
 _SIZE = r"([\d.]+) ?(([KMGTPE])i?B?|bytes)"
 _LACK = re.compile(r"RESOURCE_EXHAUSTED|[Oo]ut of memory")
 # In the errors of XLA on CPU, GPU and TPU, and of NumPy.
-_NEEDED = re.compile(rf"(?:[Aa]llocat(?:e|ing)|Used) {_SIZE}")
-_FREE = re.compile(rf"(?:[Tt]here (?:are|is)|of) {_SIZE} (?:free|hbm)")
+_NEEDED = re.compile(
+  rf"(?:[Aa]llocat(?:e|ing)|Used|total memory required for [\w ]+) \(?{_SIZE}"
+)
+_FREE = re.compile(
+  rf"(?:(?:[Tt]here (?:are|is)|of) |available HBM \(){_SIZE}(?: free| hbm|\))"
+)
 
 
 @contextlib.contextmanager
@@ -35,7 +39,7 @@ def or_lower(config: ConfigDict, *fields: str) -> Iterator[None]:
     yield
   except (MemoryError, jax.errors.JaxRuntimeError) as error:
     text = str(error)
-    if not isinstance(error, MemoryError) and not _LACK.search(text):
+    if not isinstance(error, MemoryError) and not is_lack(text):
       raise
     values = leaves(config)
     ways = [f"lower config.{name} = {values[name]}" for name in fields]
@@ -85,16 +89,26 @@ def _of_the_network(values: dict[str, Any]) -> list[str]:
   return ways
 
 
+def is_lack(text: str) -> bool:
+  """Whether an error of XLA's is a lack of memory."""
+  return bool(_LACK.search(text))
+
+
+def sizes(text: str) -> tuple[float | None, float | None]:
+  """Bytes that were needed, and bytes that there are, by an error of XLA's."""
+  return _bytes(_NEEDED, text), _bytes(_FREE, text)
+
+
 def _sizes(text: str) -> str:
   """What was needed and what there is, as far as that is known."""
-  needed, free = _bytes(_NEEDED, text), _bytes(_FREE, text)
+  needed, free = sizes(text)
   if needed is None:
     return ""
   if free is None:
     free = _free()
   # Of another kind of memory, or in pieces.
-  said = f", {_readable(free)} available" if free < needed else ""
-  return f" ({_readable(needed)} needed{said})"
+  said = f", {readable(free)} available" if free < needed else ""
+  return f" ({readable(needed)} needed{said})"
 
 
 def _free() -> float:
@@ -113,7 +127,8 @@ def _bytes(pattern: re.Pattern[str], text: str) -> float | None:
   return float(found[1]) * 1024 ** _UNITS.index(found[3] or " ")
 
 
-def _readable(size: float) -> str:
+def readable(size: float) -> str:
+  """Bytes in the largest unit of which there is one: "15.8 GiB"."""
   power = 0
   while size >= 1024 and power < len(_UNITS) - 1:
     size, power = size / 1024, power + 1

@@ -199,7 +199,7 @@ DIT_FIELDS = (
     "of a small grid's tokens: their index, or stretched to the same extent",
   ),
   Field(
-    "model.remat", "full", choice(*REMAT), "recomputed in the backward pass"
+    "model.remat", "attention", choice(*REMAT), "kept for the backward pass"
   ),
   Field(
     "sampling.guidance_channels",

@@ -21,8 +21,8 @@ from lowdiff_jax.types import NO_LABEL, Array, UserError
 # (depth, hidden size, heads)
 SIZES = {"B": (12, 768, 12), "L": (24, 1024, 16), "XL": (28, 1152, 16)}
 POSITIONS = ("integer", "stretched")
-# What the forward pass of a block stores; the backward pass recomputes the
-# rest.
+# What the forward pass of a block keeps; the backward pass computes the rest
+# again.
 REMAT = {
   "none": jax.checkpoint_policies.everything_saveable,
   "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,

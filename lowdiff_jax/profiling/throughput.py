@@ -64,7 +64,7 @@ def benchmark(
     jitted = candidate.generator.program(candidate.stages)
     program, compile_row = _compile(jitted, args)
     calls.append((candidate.generator.decode, program, args))
-    cost = _cost(candidate)
+    cost = sampling_cost(candidate)
     rows.append({"name": candidate.name, **cost, **compile_row})
   seconds: list[list[tuple[float, float]]] = [[] for _ in calls]
   for repeat in range(repeats + 1):
@@ -121,7 +121,7 @@ def _compile(
   }
 
 
-def _cost(candidate: Candidate) -> dict[str, Any]:
+def sampling_cost(candidate: Candidate) -> dict[str, Any]:
   """NFE and FLOPs at each resolution, summed over its stages."""
   nfe: dict[str, int] = {}
   evaluation: dict[str, int] = {}

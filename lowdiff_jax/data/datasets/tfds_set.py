@@ -79,12 +79,7 @@ def open_tfds(
     if imagenet.has_tars(manual) or not _formats(builder):
       return imagenet.open_imagenet(manual, resolution, crop)
   _prepare(builder, name)
-  features = builder.info.features
-  names = ()
-  if isinstance(dict(features).get("label"), tfds.features.ClassLabel):
-    names = tuple(features["label"].names)
-  channels = 1 if features["image"].shape[-1] == 1 else 3
-  spec = ImageSpec(resolution, channels, len(names))
+  spec, names = _spec(builder, resolution)
 
   def images(records: Any, picks: Sequence[int]) -> Images:
     def decode(i: int) -> tuple[np.ndarray, int]:
@@ -94,12 +89,48 @@ def open_tfds(
       image = _decode(record["image"], where, read)
       image = fit(image, resolution, crop, where, enlarge=is_imagenet)
       label = record["label"] if names else NO_LABEL
-      return pixels(image, channels), label
+      return pixels(image, spec.channels), label
 
     return Images(spec, names, len(picks), decode)
 
   train, test = _records(builder, part, is_imagenet)
   return images(*train), images(*test)
+
+
+def read_spec(name: str, resolution: int, data_dir: str) -> ImageSpec:
+  """The spec of a set's images, whether the set is prepared or not.
+
+  Args:
+    name: of the set.
+    resolution: side of the images.
+    data_dir: where TFDS keeps its sets; "" for its own default.
+
+  Returns:
+    The spec.
+
+  Raises:
+    UserError: the set is unknown, or has no images.
+  """
+  builder = _builder(name, data_dir)
+  _check_images(builder, name)
+  return _spec(builder, resolution)[0]
+
+
+def _spec(builder: Any, resolution: int) -> tuple[ImageSpec, tuple[str, ...]]:
+  """Of a set's images, and the names of their classes."""
+  features, names = builder.info.features, ()
+  if isinstance(dict(features).get("label"), tfds.features.ClassLabel):
+    names = tuple(features["label"].names)
+  channels = 1 if features["image"].shape[-1] == 1 else 3
+  return ImageSpec(resolution, channels, len(names)), names
+
+
+def _check_images(builder: Any, name: str) -> None:
+  if "image" not in builder.info.features:
+    raise UserError(
+      f"'tfds:{name}': the set has no feature 'image', "
+      f"only {', '.join(builder.info.features)}"
+    )
 
 
 def _records(
@@ -190,11 +221,7 @@ def _prepare(builder: Any, name: str) -> None:
       f"{' and '.join(formats)} in {builder.data_dir}; prepare it as "
       "array_record, or choose another data.dir"
     )
-  if "image" not in builder.info.features:
-    raise UserError(
-      f"'tfds:{name}': the set has no feature 'image', "
-      f"only {', '.join(builder.info.features)}"
-    )
+  _check_images(builder, name)
   if "train" not in builder.info.splits:
     raise UserError(
       f"'tfds:{name}': the set has no split 'train', only "

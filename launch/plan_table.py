@@ -1,0 +1,206 @@
+"""Plans pages for slices, one after the other, and writes their table.
+
+  python -m launch.plan_table [--cuda-python PYTHON] [--rows REGEX]
+
+Runs the command line's mode plan in a process for each row of ROWS. A row whose
+plan.json is in --workdir is not run again: the same command goes on where it
+was interrupted, and a row is renewed by deleting its folder. The table replaces
+what stands between the two marks in docs/accelerators.md.
+
+JAX's build for TPUs and the one for NVIDIA GPUs need not be in one environment:
+--cuda-python is the interpreter of the latter, for the rows of GPUs.
+"""
+
+import argparse
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lowdiff_jax import files
+from lowdiff_jax.cli.plan import cell
+from lowdiff_jax.experiment.plan import as_flags
+from lowdiff_jax.profiling.slices import SLICES
+
+PAGE = Path("docs/accelerators.md")
+BEGIN, END = "<!-- plans: begin -->", "<!-- plans: end -->"
+COLUMNS = (
+  "page",
+  "slice",
+  "batch",
+  "fits",
+  "memory",
+  "step, s",
+  "images/s",
+  "MFU",
+  "moved a step",
+  "sampling: memory",
+  "s",
+  "images/s",
+  "compiling, s",
+)
+# Of the columns from "memory" to "MFU".
+_KEYS = (
+  "needed_bytes",
+  "expected_seconds",
+  "expected_images_per_second",
+  "expected_mfu",
+)
+
+
+class Row(NamedTuple):
+  """A row of the table.
+
+  Attributes:
+    page: as --config takes it.
+    slice: as --config.plan.slice takes it.
+    fields: flags of other fields.
+  """
+
+  page: str
+  slice: str
+  fields: tuple[str, ...] = ()
+
+  def name(self) -> str:
+    """Of its folder."""
+    words = "_".join([Path(self.page).name, self.slice, *self.fields])
+    return re.sub(r"[^\w.=-]+", "-", words.replace("--config.", ""))
+
+  def command(self) -> list[str]:
+    """The arguments of the interpreter, without the workdir."""
+    return [
+      "-m",
+      "lowdiff_jax.main",
+      f"--config={self.page}",
+      "--mode=plan",
+      f"--config.plan.slice={self.slice}",
+      *self.fields,
+    ]
+
+
+_HALF = "--config.model.dtype=bfloat16"
+_LATENTS, _CIFAR10 = "configs/imagenet256.py", "configs/cifar10.py:cond"
+ROWS = (
+  *(
+    Row(_LATENTS, name)
+    for name in ("v5e-8", "v5e-16", "v5e-256", "v5p-8", "v6e-8", "h100-8")
+  ),
+  *(
+    Row(f"{_LATENTS}:xl", name)
+    for name in ("v5e-256", "v5p-64", "v6e-64", "h100-8")
+  ),
+  Row(f"{_LATENTS}:small", "v5e-1"),
+  Row(f"{_LATENTS}:small", "h100-1"),
+  *(
+    Row(_CIFAR10, name, (_HALF,))
+    for name in ("v5e-8", "v6e-8", "h100-1", "h100-8")
+  ),
+  *(
+    Row("configs/ffhq64.py", name, (_HALF,))
+    for name in ("v5e-8", "v6e-8", "h100-8")
+  ),
+)
+
+
+def main() -> int:
+  """Runs what is missing; the exit status, 1 if a row failed."""
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  parser.add_argument("--workdir", type=Path, default=Path("runs/plans"))
+  parser.add_argument("--cuda-python", help="interpreter with jax[cuda13]")
+  parser.add_argument("--rows", default="", help="regex of names; all if none")
+  parser.add_argument("--page", type=Path, default=PAGE)
+  args = parser.parse_args()
+  chosen = [row for row in ROWS if re.search(args.rows, row.name())]
+  failed = [row for row in chosen if not _planned(row, args)]
+  # Of former calls too, whatever part of the rows this one was asked for.
+  records = {row: _read(row, args.workdir) for row in ROWS}
+  write_table(
+    args.page, {row: record for row, record in records.items() if record}
+  )
+  for row in failed:
+    print(f"failed: {row.name()}, see {args.workdir / row.name()}.log")
+  return int(bool(failed))
+
+
+def _planned(row: Row, args: argparse.Namespace) -> bool:
+  """Whether there is a plan of the row, which is made if there is none."""
+  if _read(row, args.workdir):
+    return True
+  is_gpu = SLICES[row.slice].platform == "cuda"
+  python = args.cuda_python if is_gpu else sys.executable
+  if python is None:
+    print(f"left out: {row.name()} needs --cuda-python", flush=True)
+    return True
+  print(row.name(), flush=True)
+  folder = args.workdir / row.name()
+  folder.mkdir(parents=True, exist_ok=True)
+  with Path(f"{folder}.log").open("w") as log:
+    done = subprocess.run(
+      [python, *row.command(), f"--workdir={folder}"], stdout=log, stderr=log
+    )
+  return done.returncode == 0
+
+
+def _read(row: Row, workdir: Path) -> dict[str, Any]:
+  path = workdir / row.name() / "plan.json"
+  return json.loads(path.read_text()) if path.exists() else {}
+
+
+def write_table(page: Path, records: dict[Row, dict[str, Any]]) -> None:
+  """Writes the table and its commands between the marks of a page.
+
+  Args:
+    page: a Markdown file.
+    records: of each row, as in plan.json.
+
+  Raises:
+    ValueError: the page has no marks.
+  """
+  lines = [_line(COLUMNS), _line(["---"] * len(COLUMNS))]
+  for row, record in records.items():
+    lines.append(_line(_cells(row, record)))
+  commands = "\n".join(
+    shlex.join(["python", *row.command()]) for row in records
+  )
+  table = "\n".join(lines) + f"\n\n```bash\n{commands}\n```"
+  text = page.read_text()
+  before, begin, rest = text.partition(BEGIN)
+  _, end, after = rest.partition(END)
+  if not begin or not end:
+    raise ValueError(f"{page} lacks the marks {BEGIN} and {END}")
+  files.write_text(page, f"{before}{BEGIN}\n\n{table}\n\n{END}{after}")
+
+
+def _cells(row: Row, record: dict[str, Any]) -> list[str]:
+  """The cells of a row: training, then sampling, with what makes them fit."""
+  training, sampling = record["training"], record["sampling"]
+  step = training.get("with_overrides") or training["as_given"]
+  batch = sampling.get("with_overrides") or sampling["as_given"]
+  fields = [word.removeprefix("--config.") for word in row.fields]
+  for part in (training, sampling):
+    fields += as_flags(part.get("overrides") or {}).split()
+  page = [row.page.removeprefix("configs/"), *dict.fromkeys(fields)]
+  seconds = sum(part["compile_seconds"] for part in (step, batch))
+  return [
+    " ".join(word.replace("--config.", "") for word in page),
+    row.slice,
+    cell(step, "images"),
+    "yes" if step["fits"] and batch["fits"] else "no",
+    *(cell(step, key) for key in _KEYS),
+    cell(step, "collective_bytes"),
+    *(cell(batch, key) for key in _KEYS[:-1]),
+    f"{seconds:.0f}",
+  ]
+
+
+def _line(cells: Any) -> str:
+  return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+  sys.exit(main())
