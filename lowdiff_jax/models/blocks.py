@@ -12,11 +12,7 @@ from lowdiff_jax.types import Array
 
 
 class SelfAttention(nn.Module):
-  """Self-attention over pixels, without the residual connection.
-
-  The qkv channels are in EDM's order: head, channel of the head, then q, k and
-  v as the fastest index.
-  """
+  """Self-attention over pixels, without the residual connection."""
 
   num_heads: int = 1
   dtype: Any = jnp.float32
@@ -25,14 +21,34 @@ class SelfAttention(nn.Module):
   @nn.compact
   def __call__(self, x: Array) -> Array:
     b, h, w, c = x.shape
-    normed = layers.group_norm(c, "norm2")(x)
-    make_qkv = layers.conv(
-      3 * c, 1, gain=0.2**0.5, dtype=self.dtype, name="qkv"
-    )
-    qkv = make_qkv(normed)
-    qkv = qkv.reshape(b, h * w, self.num_heads, c // self.num_heads, 3)
-    out = self.attention(*jnp.moveaxis(qkv, -1, 0)).reshape(b, h, w, c)
+    normed = layers.group_norm(c, "norm2")(x).reshape(b, h * w, c)
+    qkv = QueryKeyValue(self.dtype, name="qkv")(normed)
+    heads = (b, h * w, self.num_heads, c // self.num_heads)
+    out = self.attention(*(y.reshape(heads) for y in qkv)).reshape(b, h, w, c)
     return layers.conv(c, 1, gain=1e-5, dtype=self.dtype, name="proj")(out)
+
+
+class QueryKeyValue(nn.Module):
+  """Three linear layers, stored as EDM's 1x1 convolution with 3C outputs.
+
+  Output 3i is channel i of the queries, 3i + 1 of the keys and 3i + 2 of the
+  values. The columns are sorted here and not when weights are loaded, so that
+  checkpoints keep EDM's order: sorting the outputs would be dear on a TPU,
+  which pads an axis of 3 to 128.
+  """
+
+  dtype: Any
+
+  @nn.compact
+  def __call__(self, x: Array) -> list[Array]:
+    """[B,T,C] -> queries, keys, values, each [B,T,C]."""
+    c = x.shape[-1]
+    init = layers.xavier_uniform(0.2**0.5)
+    kernel = self.param("kernel", init, (1, 1, c, 3 * c)).astype(self.dtype)
+    bias = self.param("bias", nn.initializers.zeros, (3 * c,))
+    bias = bias.astype(self.dtype)
+    x = x.astype(self.dtype)
+    return [x @ kernel[0, 0, :, i::3] + bias[i::3] for i in range(3)]
 
 
 class NoiseMapping(nn.Module):
@@ -74,8 +90,8 @@ class NoiseMapping(nn.Module):
       emb += linear(augment)
     if stage is not None:
       emb += stage
-    emb = jax.nn.silu(self._linear(self.features, "map_layer0")(emb))
-    return jax.nn.silu(self._linear(self.features, "map_layer1")(emb))
+    emb = layers.silu(self._linear(self.features, "map_layer0")(emb))
+    return layers.silu(self._linear(self.features, "map_layer1")(emb))
 
   def _embed(self, c_noise: Array) -> Array:
     if self.embedding == "positional":
@@ -113,14 +129,15 @@ class UNetBlock(nn.Module):
   def __call__(self, x: Array, emb: Array, *, train: bool) -> Array:
     skip_scale = 0.5**0.5
     channels = x.shape[-1]
-    h = jax.nn.silu(layers.group_norm(channels, "norm0")(x))
+    h = layers.silu(layers.group_norm(channels, "norm0")(x))
     h = self._resample(h.astype(self.dtype))
     h = layers.conv(self.features, dtype=self.dtype, name="conv0")(h)
     init = layers.xavier_uniform()
     shift = nn.Dense(self.features, kernel_init=init, name="affine")(emb)
     h = h + shift[:, None, None, :]
-    h = jax.nn.silu(layers.group_norm(self.features, "norm1")(h))
-    h = nn.Dropout(self.dropout, deterministic=not train)(h)
+    h = layers.silu(layers.group_norm(self.features, "norm1")(h))
+    if train and self.dropout:
+      h = layers.dropout(self.make_rng("dropout"), h, self.dropout)
     last = layers.conv(self.features, gain=1e-5, dtype=self.dtype, name="conv1")
     h = last(h).astype(jnp.float32)
     skip = self._resample(x)

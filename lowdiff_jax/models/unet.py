@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
@@ -107,7 +106,7 @@ class UNet(nn.Module):
     head = layers.conv(
       self.out_channels, gain=1e-5, dtype=self.dtype, name=name
     )
-    return head(jax.nn.silu(x)).astype(jnp.float32)
+    return head(layers.silu(x)).astype(jnp.float32)
 
   def _entry_level(self, side: int) -> int:
     """The level at which an image of this side enters."""
