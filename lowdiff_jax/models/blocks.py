@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from lowdiff_jax.models import layers
+from lowdiff_jax.models import layers, resample
 from lowdiff_jax.types import Array
 
 
@@ -131,6 +131,9 @@ class UNetBlock(nn.Module):
     channels = x.shape[-1]
     h = layers.silu(layers.group_norm(channels, "norm0")(x))
     h = self._resample(h.astype(self.dtype))
+    if channels > self.features:
+      # Also its gradient, or sums over so many channels join the convolution.
+      h = jax.lax.optimization_barrier(h)
     h = layers.conv(self.features, dtype=self.dtype, name="conv0")(h)
     init = layers.xavier_uniform()
     shift = nn.Dense(self.features, kernel_init=init, name="affine")(emb)
@@ -153,5 +156,5 @@ class UNetBlock(nn.Module):
 
   def _resample(self, x: Array) -> Array:
     if self.resample == "up":
-      return layers.double(x, self.taps)
-    return layers.halve(x, self.taps) if self.resample == "down" else x
+      return resample.double(x, self.taps)
+    return resample.halve(x, self.taps) if self.resample == "down" else x

@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
-from lowdiff_jax.models import blocks, layers
+from lowdiff_jax.models import blocks, layers, resample
 from lowdiff_jax.types import Array
 
 ENTRIES = ("matching_level", "top_level")
@@ -161,7 +161,7 @@ class UNet(nn.Module):
       conv = self._input_conv(features, name, padding=padding)
     else:
       conv = layers.conv(features, dtype=self.dtype, name=name, padding=padding)
-    return layers.halve(conv(aux), self.taps, padded=False)
+    return resample.halve(conv(aux), self.taps, padded=False)
 
   def _decode(
     self, x: Array, skips: list[Array], emb: Array, first: int, train: bool
