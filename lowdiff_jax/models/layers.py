@@ -111,11 +111,11 @@ _gradient_stored.defjvp(lambda x, dx: (*x, jax.lax.optimization_barrier(*dx)))
 
 
 def _convolve(x: Array, *args: Any, **kwargs: Any) -> Array:
-  """`conv_general_dilated` of stored images, in both passes.
+  """`conv_general_dilated` of a stored x, with a stored gradient of its result.
 
-  On a TPU, XLA would compute norm, activation and dropout inside each of the
-  convolutions that use them (two in the backward pass), in programs so long
-  that they took four times as long to compile: docs/accelerators.md.
+  XLA for TPUs would compute norm, activation and dropout inside each of the
+  convolutions that use them, two of them in the backward pass, and take minutes
+  to compile one residual block: docs/accelerators.md.
   """
   y = jax.lax.conv_general_dilated(_stored(x), *args, **kwargs)
   return _gradient_stored(y)
