@@ -114,7 +114,7 @@ class UNetBlock(nn.Module):
       skip connection; "" does not.
     taps: resampling filter.
     attention: function used by the self-attention; None omits it.
-    dropout: probability, before the second convolution.
+    dropout: probability, below 1, before the second convolution.
     dtype: dtype of the convolutions; skips and sums are float32.
   """
 

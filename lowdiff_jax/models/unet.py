@@ -25,7 +25,7 @@ class UNet(nn.Module):
     channel_mult: width of each level, in base widths.
     num_blocks: blocks per level in the encoder; the decoder has one more.
     attn_resolutions: resolutions of the levels with self-attention.
-    dropout: probability.
+    dropout: probability, below 1.
     num_classes: 0 without labels.
     augment_dim: size of the augmentation labels, 0 without.
     embedding: noise embedding: "positional", or "fourier" (NCSN++).
