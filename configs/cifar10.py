@@ -31,7 +31,8 @@ def get_config(arguments: str = "") -> defaults.ConfigDict:
   config = defaults.pixels(resolutions=(8, 16, 32))
   config.cascade = "baseline" not in chosen
   config.data.update({"labels": "cond" in chosen, "augment": 0.12})
-  config.model.dropout = 0.13
+  # EDM trained it in float32; convolutions are faster in 16 bits.
+  config.model.update({"dropout": 0.13, "dtype": "bfloat16"})
   defaults.set_stages(
     config,
     batch_size=512,
@@ -64,6 +65,7 @@ def _shrink(config: defaults.ConfigDict) -> None:
       "attn_resolutions": (),
       "dropout": 0.0,
       "label_dropout": 0.1,
+      "dtype": "float32",
     }
   )
   defaults.set_stages(config, batch_size=(128, 32, 16))

@@ -36,7 +36,10 @@ def get_config(arguments: str = "") -> defaults.ConfigDict:
       "augment": 0.15,
     }
   )
-  config.model.update({"channel_mult": (1, 2, 2, 2), "dropout": 0.05})
+  # EDM trained it in float32; convolutions are faster in 16 bits.
+  config.model.update(
+    {"channel_mult": (1, 2, 2, 2), "dropout": 0.05, "dtype": "bfloat16"}
+  )
   defaults.set_stages(config, batch_size=256, steps=(24, 14, 10))
   config.sampling.batch_size = 250
   config.baseline.steps = 40

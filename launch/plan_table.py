@@ -81,7 +81,6 @@ class Row(NamedTuple):
     ]
 
 
-_HALF = "--config.model.dtype=bfloat16"
 _LATENTS, _CIFAR10 = "configs/imagenet256.py", "configs/cifar10.py:cond"
 ROWS = (
   *(
@@ -94,14 +93,8 @@ ROWS = (
   ),
   Row(f"{_LATENTS}:small", "v5e-1"),
   Row(f"{_LATENTS}:small", "h100-1"),
-  *(
-    Row(_CIFAR10, name, (_HALF,))
-    for name in ("v5e-8", "v6e-8", "h100-1", "h100-8")
-  ),
-  *(
-    Row("configs/ffhq64.py", name, (_HALF,))
-    for name in ("v5e-8", "v6e-8", "h100-8")
-  ),
+  *(Row(_CIFAR10, name) for name in ("v5e-8", "v6e-8", "h100-1", "h100-8")),
+  *(Row("configs/ffhq64.py", name) for name in ("v5e-8", "v6e-8", "h100-8")),
 )
 
 

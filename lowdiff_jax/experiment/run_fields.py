@@ -179,7 +179,7 @@ UNET_FIELDS = (
     sequence(integer(1)),
     "levels with self-attention, by their resolution",
   ),
-  _run("model.dropout", 0.0, number(0, 1), "probability"),
+  _run("model.dropout", 0.0, below_one, "probability"),
   _run(
     "model.entry",
     "matching_level",

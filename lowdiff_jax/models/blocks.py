@@ -7,17 +7,13 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from lowdiff_jax.models import layers
+from lowdiff_jax.models import layers, resample
 from lowdiff_jax.models.attention import attention
 from lowdiff_jax.types import Array
 
 
 class SelfAttention(nn.Module):
-  """Self-attention over pixels, without the residual connection.
-
-  The qkv channels are in EDM's order: head, channel of the head, then q, k and
-  v as the fastest index.
-  """
+  """Self-attention over pixels, without the residual connection."""
 
   num_heads: int = 1
   dtype: Any = jnp.float32
@@ -26,14 +22,34 @@ class SelfAttention(nn.Module):
   @nn.compact
   def __call__(self, x: Array) -> Array:
     b, h, w, c = x.shape
-    normed = layers.group_norm(c, "norm2")(x)
-    make_qkv = layers.conv(
-      3 * c, 1, gain=0.2**0.5, dtype=self.dtype, name="qkv"
-    )
-    qkv = make_qkv(normed)
-    qkv = qkv.reshape(b, h * w, self.num_heads, c // self.num_heads, 3)
-    out = self.attention(*jnp.moveaxis(qkv, -1, 0)).reshape(b, h, w, c)
+    normed = layers.group_norm(c, "norm2")(x).reshape(b, h * w, c)
+    qkv = QueryKeyValue(self.dtype, name="qkv")(normed)
+    heads = (b, h * w, self.num_heads, c // self.num_heads)
+    out = self.attention(*(y.reshape(heads) for y in qkv)).reshape(b, h, w, c)
     return layers.conv(c, 1, gain=1e-5, dtype=self.dtype, name="proj")(out)
+
+
+class QueryKeyValue(nn.Module):
+  """Three linear layers, stored as EDM's 1x1 convolution with 3C outputs.
+
+  Output 3i is channel i of the queries, 3i + 1 of the keys and 3i + 2 of the
+  values. The columns are sorted here and not when weights are loaded, so that
+  checkpoints keep EDM's order: sorting the outputs would be dear on a TPU,
+  which pads an axis of 3 to 128.
+  """
+
+  dtype: Any
+
+  @nn.compact
+  def __call__(self, x: Array) -> list[Array]:
+    """[B,T,C] -> queries, keys, values, each [B,T,C]."""
+    c = x.shape[-1]
+    init = layers.xavier_uniform(0.2**0.5)
+    kernel = self.param("kernel", init, (1, 1, c, 3 * c)).astype(self.dtype)
+    bias = self.param("bias", nn.initializers.zeros, (3 * c,))
+    bias = bias.astype(self.dtype)
+    x = x.astype(self.dtype)
+    return [x @ kernel[0, 0, :, i::3] + bias[i::3] for i in range(3)]
 
 
 class NoiseMapping(nn.Module):
@@ -75,8 +91,8 @@ class NoiseMapping(nn.Module):
       emb += linear(augment)
     if stage is not None:
       emb += stage
-    emb = jax.nn.silu(self._linear(self.features, "map_layer0")(emb))
-    return jax.nn.silu(self._linear(self.features, "map_layer1")(emb))
+    emb = layers.silu(self._linear(self.features, "map_layer0")(emb))
+    return layers.silu(self._linear(self.features, "map_layer1")(emb))
 
   def _embed(self, c_noise: Array) -> Array:
     if self.embedding == "positional":
@@ -99,7 +115,7 @@ class UNetBlock(nn.Module):
       skip connection; "" does not.
     taps: resampling filter.
     attention: function used by the self-attention; None omits it.
-    dropout: probability, before the second convolution.
+    dropout: probability, below 1, before the second convolution.
     dtype: dtype of the convolutions; skips and sums are float32.
   """
 
@@ -114,14 +130,18 @@ class UNetBlock(nn.Module):
   def __call__(self, x: Array, emb: Array, *, train: bool) -> Array:
     skip_scale = 0.5**0.5
     channels = x.shape[-1]
-    h = jax.nn.silu(layers.group_norm(channels, "norm0")(x))
+    h = layers.silu(layers.group_norm(channels, "norm0")(x))
     h = self._resample(h.astype(self.dtype))
+    if channels > self.features:
+      # Also its gradient, or sums over so many channels join the convolution.
+      h = jax.lax.optimization_barrier(h)
     h = layers.conv(self.features, dtype=self.dtype, name="conv0")(h)
     init = layers.xavier_uniform()
     shift = nn.Dense(self.features, kernel_init=init, name="affine")(emb)
     h = h + shift[:, None, None, :]
-    h = jax.nn.silu(layers.group_norm(self.features, "norm1")(h))
-    h = nn.Dropout(self.dropout, deterministic=not train)(h)
+    h = layers.silu(layers.group_norm(self.features, "norm1")(h))
+    if train and self.dropout:
+      h = layers.dropout(self.make_rng("dropout"), h, self.dropout)
     last = layers.conv(self.features, gain=1e-5, dtype=self.dtype, name="conv1")
     h = last(h).astype(jnp.float32)
     skip = self._resample(x)
@@ -137,5 +157,5 @@ class UNetBlock(nn.Module):
 
   def _resample(self, x: Array) -> Array:
     if self.resample == "up":
-      return layers.double(x, self.taps)
-    return layers.halve(x, self.taps) if self.resample == "down" else x
+      return resample.double(x, self.taps)
+    return resample.halve(x, self.taps) if self.resample == "down" else x

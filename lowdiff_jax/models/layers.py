@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
 from lowdiff_jax.types import Array
@@ -72,72 +73,97 @@ class FourierEmbedding(nn.Module):
     return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=1)
 
 
+def silu(x: Array) -> Array:
+  """x sigmoid(x), as x/2 (1 + tanh(x/2)): fewer instructions on a TPU."""
+  half = 0.5 * x
+  return half + half * jnp.tanh(half)
+
+
+def dropout(key: Array, x: Array, rate: float) -> Array:
+  """Zeroes elements with probability `rate`, divides the others by 1 - rate."""
+  kept = jax.random.bernoulli(key, 1 - rate, x.shape)
+  # Otherwise the backward pass draws it again, twice.
+  kept = jax.lax.optimization_barrier(kept)
+  return jnp.where(kept, x / (1 - rate), 0.0)
+
+
+@jax.custom_jvp
+def _stored(x: Array) -> Array:
+  """x, which XLA computes before, and not inside, the operation that uses it.
+
+  This does not hold for its gradient.
+  """
+  return jax.lax.optimization_barrier(x)
+
+
+_stored.defjvp(lambda x, dx: (jax.lax.optimization_barrier(*x), *dx))
+
+
+@jax.custom_jvp
+def _gradient_stored(x: Array) -> Array:
+  """x, whose gradient is `_stored`."""
+  return x
+
+
+_gradient_stored.defjvp(lambda x, dx: (*x, jax.lax.optimization_barrier(*dx)))
+
+
+def _convolve(x: Array, *args: Any, **kwargs: Any) -> Array:
+  """`conv_general_dilated` of a stored x, with a stored gradient of its result.
+
+  XLA for TPUs would compute norm, activation and dropout inside each of the
+  convolutions that use them, two of them in the backward pass, and take minutes
+  to compile one residual block: docs/accelerators.md.
+  """
+  y = jax.lax.conv_general_dilated(_stored(x), *args, **kwargs)
+  return _gradient_stored(y)
+
+
 def conv(
   features: int, kernel: int = 3, *, gain: float = 1.0, **kwargs: Any
 ) -> nn.Conv:
   """A convolution with EDM's initialisation, padded to keep the size."""
   kwargs.setdefault("kernel_init", xavier_uniform(gain))
-  return nn.Conv(features, (kernel, kernel), **kwargs)
-
-
-def group_norm(channels: int, name: str) -> nn.GroupNorm:
-  """EDM's group norm, float32; at most 32 groups, of at least 4 channels."""
-  groups = min(32, channels // 4)
-  return nn.GroupNorm(groups, epsilon=1e-6, dtype=jnp.float32, name=name)
-
-
-def halve(x: Array, taps: tuple[int, ...], *, padded: bool = True) -> Array:
-  """Downsamples by 2: filters with outer(taps, taps), keeps every other pixel.
-
-  Args:
-    x: [B,H,W,C].
-    taps: filter, normalised here; (1, 1) averages 2x2 pixels.
-    padded: whether to pad with zeros; without, x must include a margin of
-      (len(taps) - 1) // 2 pixels on each side.
-
-  Returns:
-    [B,H/2,W/2,C].
-  """
-  if taps == (1, 1):
-    b, h, w, c = x.shape
-    return x.reshape(b, h // 2, 2, w // 2, 2, c).mean((2, 4))
-  margin = (len(taps) - 1) // 2 if padded else 0
-  return _filter(x, taps, strides=(2, 2), padding=[(margin, margin)] * 2)
-
-
-def double(x: Array, taps: tuple[int, ...]) -> Array:
-  """Upsamples by 2: inserts zeros, filters with 4 outer(taps, taps).
-
-  Args:
-    x: [B,H,W,C].
-    taps: filter, normalised here; (1, 1) repeats pixels 2x2.
-
-  Returns:
-    [B,2H,2W,C].
-  """
-  if taps == (1, 1):
-    return jnp.repeat(jnp.repeat(x, 2, 1), 2, 2)
-  margin = len(taps) - 1 - (len(taps) - 1) // 2
-  padding = [(margin, margin)] * 2
-  return 4 * _filter(x, taps, lhs_dilation=(2, 2), padding=padding)
-
-
-def _filter(
-  x: Array,
-  taps: tuple[int, ...],
-  *,
-  strides: tuple[int, int] = (1, 1),
-  **kwargs: Any,
-) -> Array:
-  """Convolves each channel with outer(taps, taps) / sum(taps)^2."""
-  kernel = jnp.outer(jnp.asarray(taps, x.dtype), jnp.asarray(taps, x.dtype))
-  kernel = (kernel / kernel.sum())[:, :, None, None]
-  channels = x.shape[-1]
-  return jax.lax.conv_general_dilated(
-    x,
-    jnp.tile(kernel, (1, 1, 1, channels)),
-    strides,
-    dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    feature_group_count=channels,
-    **kwargs,
+  return nn.Conv(
+    features, (kernel, kernel), conv_general_dilated=_convolve, **kwargs
   )
+
+
+class GroupNorm(nn.Module):
+  """scale (x - mean) / sqrt(var + epsilon) + bias, over pixels and a group.
+
+  Group normalisation (arXiv 1803.08494) in float32, with the parameters of
+  `nn.GroupNorm`. Sums over pixels are combined into groups by a product with a
+  matrix, since a TPU pads an axis of few channels to 128; the rest is one
+  multiplication and one addition per element.
+
+  Attributes:
+    groups: number of groups of neighbouring channels.
+    epsilon: added to the variance.
+  """
+
+  groups: int
+  epsilon: float = 1e-6
+
+  @nn.compact
+  def __call__(self, x: Array) -> Array:
+    """[B,H,W,C] -> [B,H,W,C] float32."""
+    channels = x.shape[-1]
+    scale = self.param("scale", nn.initializers.ones, (channels,))
+    bias = self.param("bias", nn.initializers.zeros, (channels,))
+    x = x.astype(jnp.float32)
+    size = channels // self.groups
+    same_group = np.kron(np.eye(self.groups), np.full((size, size), 1 / size))
+    mean, square = (
+      jnp.dot(m, same_group.astype(np.float32), precision="highest")
+      for m in (x.mean((1, 2)), jnp.square(x).mean((1, 2)))
+    )
+    var = jnp.maximum(square - jnp.square(mean), 0.0)
+    scale = scale * jax.lax.rsqrt(var + self.epsilon)
+    bias = bias - mean * scale
+    return x * scale[:, None, None] + bias[:, None, None]
+
+
+def group_norm(channels: int, name: str) -> GroupNorm:
+  """EDM's group norm: at most 32 groups, of at least 4 channels."""
+  return GroupNorm(min(32, channels // 4), name=name)

@@ -3,11 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from lowdiff_jax.models import blocks, layers
+from lowdiff_jax.models import blocks, layers, resample
 from lowdiff_jax.models.attention import attention
 from lowdiff_jax.types import Array
 
@@ -27,7 +26,7 @@ class UNet(nn.Module):
     channel_mult: width of each level, in base widths.
     num_blocks: blocks per level in the encoder; the decoder has one more.
     attn_resolutions: resolutions of the levels with self-attention.
-    dropout: probability.
+    dropout: probability, below 1.
     num_classes: 0 without labels.
     augment_dim: size of the augmentation labels, 0 without.
     embedding: noise embedding: "positional", or "fourier" (NCSN++).
@@ -108,7 +107,7 @@ class UNet(nn.Module):
     head = layers.conv(
       self.out_channels, gain=1e-5, dtype=self.dtype, name=name
     )
-    return head(jax.nn.silu(x)).astype(jnp.float32)
+    return head(layers.silu(x)).astype(jnp.float32)
 
   def _entry_level(self, side: int) -> int:
     """The level at which an image of this side enters."""
@@ -163,7 +162,7 @@ class UNet(nn.Module):
       conv = self._input_conv(features, name, padding=padding)
     else:
       conv = layers.conv(features, dtype=self.dtype, name=name, padding=padding)
-    return layers.halve(conv(aux), self.taps, padded=False)
+    return resample.halve(conv(aux), self.taps, padded=False)
 
   def _decode(
     self, x: Array, skips: list[Array], emb: Array, first: int, train: bool

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from lowdiff_jax.models import layers
+from lowdiff_jax.models import layers, resample
 from lowdiff_jax.models.attention import attention
 from lowdiff_jax.types import Array
 
@@ -199,7 +199,7 @@ class Upsample(nn.Module):
   @nn.compact
   def __call__(self, x: Array) -> Array:
     conv = layers.conv(x.shape[-1], dtype=self.dtype, name="conv")
-    return conv(layers.double(x, (1, 1))).astype(jnp.float32)
+    return conv(resample.double(x, (1, 1))).astype(jnp.float32)
 
 
 def _norm(name: str) -> nn.GroupNorm:

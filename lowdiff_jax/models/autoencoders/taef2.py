@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from lowdiff_jax.models import layers
+from lowdiff_jax.models import layers, resample
 from lowdiff_jax.types import Array
 
 # Indices into the published sequences of layers; all others are blocks.
@@ -86,7 +86,7 @@ class Decoder(nn.Module):
     x = jax.nn.relu(_conv(self.width, "layer_1", self.dtype)(x))
     for i in range(3, 19):
       if i in _DOUBLE:
-        x = layers.double(x, (1, 1))
+        x = resample.double(x, (1, 1))
       elif i - 1 in _DOUBLE:
         conv = _conv(self.width, f"layer_{i}", self.dtype, use_bias=False)
         x = conv(x)
