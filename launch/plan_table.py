@@ -82,19 +82,13 @@ class Row(NamedTuple):
 
 
 _LATENTS, _CIFAR10 = "configs/imagenet256.py", "configs/cifar10.py:cond"
+_SLICES = ("v5e-8", "v5e-16", "v5e-256", "v5p-8", "v6e-8", "h100-8")
 ROWS = (
-  *(
-    Row(_LATENTS, name)
-    for name in ("v5e-8", "v5e-16", "v5e-256", "v5p-8", "v6e-8", "h100-8")
-  ),
-  *(
-    Row(f"{_LATENTS}:xl", name)
-    for name in ("v5e-256", "v5p-64", "v6e-64", "h100-8")
-  ),
-  Row(f"{_LATENTS}:small", "v5e-1"),
+  *(Row(_LATENTS, name) for name in _SLICES),
+  *(Row(f"{_LATENTS}:xl", name) for name in _SLICES),
   Row(f"{_LATENTS}:small", "h100-1"),
-  *(Row(_CIFAR10, name) for name in ("v5e-8", "v6e-8", "h100-1", "h100-8")),
-  *(Row("configs/ffhq64.py", name) for name in ("v5e-8", "v6e-8", "h100-8")),
+  *(Row(_CIFAR10, name) for name in ("v5e-8", "h100-1", "h100-8")),
+  *(Row("configs/ffhq64.py", name) for name in ("v5e-8", "h100-1", "h100-8")),
 )
 
 

@@ -7,6 +7,7 @@ import pytest
 from flax import linen as nn
 
 from lowdiff_jax.models import blocks, layers
+from lowdiff_jax.models.attention import attention
 from tests.models.networks import init, inputs, make, operations
 
 
@@ -57,7 +58,7 @@ def test_attention_sorts_the_columns_of_qkv(heads):
     normed = norm.apply({"params": params["norm2"]}, x)
     qkv = nn.Conv(48, (1, 1)).apply({"params": params["qkv"]}, normed)
     qkv = qkv.reshape(2, 16, heads, 16 // heads, 3)
-    out = layers.attention(*jnp.moveaxis(qkv, -1, 0)).reshape(x.shape)
+    out = attention(*jnp.moveaxis(qkv, -1, 0)).reshape(x.shape)
     return nn.Conv(16, (1, 1)).apply({"params": params["proj"]}, out)
 
   assert_same(lambda p, x: ours.apply({"params": p}, x), published, params, x)
