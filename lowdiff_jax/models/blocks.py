@@ -133,8 +133,8 @@ class UNetBlock(nn.Module):
     h = layers.silu(layers.group_norm(channels, "norm0")(x))
     h = self._resample(h.astype(self.dtype))
     if channels > self.features:
-      # Also its gradient, or sums over so many channels join the convolution.
-      h = jax.lax.optimization_barrier(h)
+      # Sums over so many channels inside a convolution compile slowly.
+      h = layers.gradient_stored(h)
     h = layers.conv(self.features, dtype=self.dtype, name="conv0")(h)
     init = layers.xavier_uniform()
     shift = nn.Dense(self.features, kernel_init=init, name="affine")(emb)

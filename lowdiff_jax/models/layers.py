@@ -89,34 +89,34 @@ def dropout(key: Array, x: Array, rate: float) -> Array:
 
 @jax.custom_jvp
 def _stored(x: Array) -> Array:
-  """x, which XLA computes before, and not inside, the operation that uses it.
+  """x; where it is differentiated, XLA computes it before what uses it.
 
-  This does not hold for its gradient.
+  This holds neither for its gradient nor while sampling.
   """
-  return jax.lax.optimization_barrier(x)
+  return x
 
 
 _stored.defjvp(lambda x, dx: (jax.lax.optimization_barrier(*x), *dx))
 
 
 @jax.custom_jvp
-def _gradient_stored(x: Array) -> Array:
-  """x, whose gradient is `_stored`."""
+def gradient_stored(x: Array) -> Array:
+  """x, whose gradient XLA computes before, and not inside, what uses it."""
   return x
 
 
-_gradient_stored.defjvp(lambda x, dx: (*x, jax.lax.optimization_barrier(*dx)))
+gradient_stored.defjvp(lambda x, dx: (*x, jax.lax.optimization_barrier(*dx)))
 
 
 def _convolve(x: Array, *args: Any, **kwargs: Any) -> Array:
   """`conv_general_dilated` of a stored x, with a stored gradient of its result.
 
-  XLA for TPUs would compute norm, activation and dropout inside each of the
-  convolutions that use them, two of them in the backward pass, and take minutes
-  to compile one residual block: docs/accelerators.md.
+  In training, XLA for TPUs would compute norm, activation and dropout inside
+  each of the convolutions that use them, two of them in the backward pass, and
+  take minutes to compile one residual block: docs/accelerators.md.
   """
   y = jax.lax.conv_general_dilated(_stored(x), *args, **kwargs)
-  return _gradient_stored(y)
+  return gradient_stored(y)
 
 
 def conv(
