@@ -116,7 +116,7 @@ class UNetBlock(nn.Module):
     taps: resampling filter.
     attention: function used by the self-attention; None omits it.
     dropout: probability, below 1, before the second convolution.
-    dtype: dtype of the convolutions; skips and sums are float32.
+    dtype: dtype of the features and convolutions; norms and sums are float32.
   """
 
   features: int
@@ -128,7 +128,6 @@ class UNetBlock(nn.Module):
 
   @nn.compact
   def __call__(self, x: Array, emb: Array, *, train: bool) -> Array:
-    skip_scale = 0.5**0.5
     channels = x.shape[-1]
     h = layers.silu(layers.group_norm(channels, "norm0")(x))
     h = self._resample(h.astype(self.dtype))
@@ -143,17 +142,22 @@ class UNetBlock(nn.Module):
     if train and self.dropout:
       h = layers.dropout(self.make_rng("dropout"), h, self.dropout)
     last = layers.conv(self.features, gain=1e-5, dtype=self.dtype, name="conv1")
-    h = last(h).astype(jnp.float32)
+    h = last(h)
     skip = self._resample(x)
     if channels != self.features or self.resample:
-      skip = layers.conv(self.features, 1, name="skip")(skip)
-    x = (skip + h) * skip_scale
+      skip = layers.conv(self.features, 1, dtype=self.dtype, name="skip")(skip)
+    x = self._mean(skip, h)
     if self.attention is not None:
       attend = SelfAttention(
         dtype=self.dtype, attention=self.attention, name="attention"
       )
-      x = (x + attend(x)) * skip_scale
+      x = self._mean(x, attend(x))
     return x
+
+  def _mean(self, x: Array, y: Array) -> Array:
+    """(x + y) / sqrt(2), computed in float32."""
+    total = x.astype(jnp.float32) + y.astype(jnp.float32)
+    return (total * 0.5**0.5).astype(self.dtype)
 
   def _resample(self, x: Array) -> Array:
     if self.resample == "up":

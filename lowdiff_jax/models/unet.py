@@ -38,8 +38,8 @@ class UNet(nn.Module):
       level l through convolutions of that level; "top_level": every image
       enters at level 0 and passes through all levels.
     condition_channels: trailing input channels whose weights start at zero.
-    dtype: dtype of convolutions and attention; parameters, normalisation,
-      softmax, skips and sums are float32.
+    dtype: dtype of features, convolutions and attention; parameters,
+      normalisation, softmax and sums are float32.
     attention: (query, key, value) -> values; see `attention.attention`.
   """
 
@@ -129,14 +129,15 @@ class UNet(nn.Module):
       if level == first:
         width = self.channel_mult[level - 1] if level else 1
         conv = self._input_conv(self.model_channels * width, f"enc_{side}_conv")
-        x = conv(x).astype(jnp.float32)
+        x = conv(x)
         # At an inner level the residual starts from its own convolution.
         aux = x if level else aux
       else:
         down = self._block(f"enc_{side}_down", x.shape[-1], resample="down")
         x = down(x, emb, train=train)
         if self.encoder == "residual":
-          x = aux = (x + self._residual(aux, level, x.shape[-1])) * 0.5**0.5
+          aux = self._residual(aux, level, x.shape[-1]).astype(jnp.float32)
+          x = aux = ((x + aux) * 0.5**0.5).astype(self.dtype)
       skips.append(x)
       width = self.model_channels * self.channel_mult[level]
       attention = self.resolution >> level in self.attn_resolutions
