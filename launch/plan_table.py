@@ -40,7 +40,7 @@ COLUMNS = (
   "sampling: memory",
   "s",
   "images/s",
-  "compiling, s",
+  "compiling, CPU s",
 )
 # Of the columns from "memory" to "MFU".
 _KEYS = (
@@ -172,7 +172,7 @@ def _cells(row: Row, record: dict[str, Any]) -> list[str]:
   for part in (training, sampling):
     fields += as_flags(part.get("overrides") or {}).split()
   page = [row.page.removeprefix("configs/"), *dict.fromkeys(fields)]
-  seconds = sum(part["compile_seconds"] for part in (step, batch))
+  seconds = sum(part["compile_cpu_seconds"] for part in (step, batch))
   return [
     " ".join(word.replace("--config.", "") for word in page),
     row.slice,

@@ -32,7 +32,7 @@ _ROWS: dict[str, tuple[str, Callable[[Any], str]]] = {
   "expected_seconds": ("expected seconds", "{:.4g}".format),
   "expected_images_per_second": ("expected images/s", "{:,.1f}".format),
   "expected_mfu": ("expected MFU", "{:.1%}".format),
-  "compile_seconds": ("compiled in seconds", "{:.0f}".format),
+  "compile_cpu_seconds": ("compiled in CPU seconds", "{:.0f}".format),
 }
 # What they are where a part of the program has no estimate.
 _BOUNDS = {

@@ -121,7 +121,7 @@ def compile_for(
       x.size * x.dtype.itemsize for x in jax.tree.leaves(call.args[0])
     ),
   }
-  since = time.perf_counter()
+  since = time.process_time()
   try:
     with console.taking(f"compiling {call.what} for {one.name}"):
       program = call.function.lower(*call.args).compile(
@@ -135,9 +135,9 @@ def compile_for(
       "fits": False,
       "needed_bytes": needed,
       "available_bytes": available or one.memory,
-      "compile_seconds": time.perf_counter() - since,
+      "compile_cpu_seconds": time.process_time() - since,
     }
-  record["compile_seconds"] = time.perf_counter() - since
+  record["compile_cpu_seconds"] = time.process_time() - since
   record |= _memory(program, one)
   peak = flops.peak(config.model.dtype, devices).flops
   return record | _cost(program.as_text(), one, call, peak)
