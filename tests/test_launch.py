@@ -15,6 +15,7 @@ from lowdiff_jax.metrics.inception_weights import (
   inception_params,
   load_inception,
 )
+from tests import command_line
 from tests.command_line import REPOSITORY
 from tests.inception import published_state, write_trunk
 
@@ -61,6 +62,27 @@ def test_the_step_whose_compilation_is_timed_is_one():
   chex.assert_trees_all_equal_shapes_and_dtypes(state, inputs[0])
   for side in ("8x8", "16x16"):
     assert {f"loss/{side}", f"cosine/{side}"} <= metrics.keys()
+
+
+def test_the_speed_of_the_input_is_of_every_set(tmp_path):
+  sizes = ("--images=64", "--batch-size=12", "--batches=2")
+  flags = (*sizes, f"--folder={tmp_path}")
+  done = subprocess.run(
+    [sys.executable, "-m", "launch.input_speed", *flags],
+    cwd=REPOSITORY,
+    env=command_line.environment(devices=8),
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  title, heads, *rows = done.stdout.splitlines()
+  assert title.startswith("2 batches of 16 on 8 x")
+  assert heads.count("us") == 3
+  assert [row.split()[0] for row in rows] == ["cifar10", "ffhq64", "latents"]
+  for row in rows:
+    numbers = [float(number.replace(",", "")) for number in row.split()[1:]]
+    assert len(numbers) == 6 and min(numbers) >= 0 and numbers[0] > 0
+  assert not list(tmp_path.iterdir())
 
 
 def test_every_planted_wrong_has_its_place():

@@ -39,7 +39,8 @@ def batches(
     read ahead in threads.
   """
   size = batch_size // process_count
-  order = grain.MapDataset.range(len(source)).seed(seed).shuffle().repeat()
+  # Beyond its end comes the next epoch, in an order of its own.
+  order = grain.MapDataset.range(len(source)).seed(seed).shuffle()
 
   def load(batch: int) -> Batch:
     first = batch * batch_size + process_index * size
