@@ -1,6 +1,6 @@
 """How fast the training input is, up to the batch on the devices.
 
-  python -m launch.input_speed [--batch-size B] [--folder PATH]
+  python -m launch.input_speed [--batch-size B] [--processes P] [--folder PATH]
 
 Three synthetic sets are written and read as training reads them: CIFAR-10 and
 FFHQ (uint8 from an .npz, held in memory) and latents of 256x256 images (float16
@@ -71,14 +71,15 @@ def main() -> int:
   size = distributed.whole_batch(args.batch_size, mesh)
   print(
     f"{args.batches} batches of {size} on {mesh.size} x "
-    f"{jax.devices()[0].device_kind}; us: CPU time of an image"
+    f"{jax.devices()[0].device_kind}, one of {args.processes} processes; "
+    "us: CPU time of an image"
   )
   heads = ("images/s", "MB/s", "images/CPU s", "order us", "read us", "copy us")
   print(f"{'':10}" + "".join(f"{head:>14}" for head in heads))
   with tempfile.TemporaryDirectory(dir=args.folder) as folder:
     for name, make in SETS.items():
       source = make(Path(folder), args.images)
-      print(_row(name, source, size, args.batches), flush=True)
+      print(_row(name, source, size, args), flush=True)
   return 0
 
 
@@ -87,15 +88,22 @@ def _arguments() -> argparse.Namespace:
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
   parser.add_argument("--images", type=int, default=16384, help="of each set")
-  parser.add_argument("--batch-size", type=int, default=1024)
+  parser.add_argument(
+    "--batch-size", type=int, default=1024, help="of one process"
+  )
+  parser.add_argument(
+    "--processes", type=int, default=1, help="this is the first"
+  )
   parser.add_argument("--batches", type=int, default=64)
   parser.add_argument("--folder", help="on the disk to read from")
   return parser.parse_args()
 
 
-def _row(name: str, source: ImageSource, size: int, count: int) -> str:
+def _row(
+  name: str, source: ImageSource, size: int, args: argparse.Namespace
+) -> str:
   """A line of the table."""
-  mesh = distributed.make_mesh()
+  mesh, count = distributed.make_mesh(), args.batches
   rng = np.random.default_rng(0)
   picks = rng.integers(0, len(source), (count, size))
   batch = source.read(picks[0])
@@ -104,7 +112,12 @@ def _row(name: str, source: ImageSource, size: int, count: int) -> str:
     return jax.block_until_ready(distributed.global_batch(mesh, batch))
 
   def in_training(source: ImageSource) -> Callable[[int], Batch]:
-    batches = pipeline.batches(source, batch_size=size, seed=0)
+    batches = pipeline.batches(
+      source,
+      batch_size=size * args.processes,
+      seed=0,
+      process_count=args.processes,
+    )
     # What was loaded ahead is not counted.
     list(itertools.islice(batches, 4))
     return lambda _: next(batches)

@@ -66,7 +66,7 @@ def test_the_step_whose_compilation_is_timed_is_one():
 
 def test_the_speed_of_the_input_is_of_every_set(tmp_path):
   sizes = ("--images=64", "--batch-size=12", "--batches=2")
-  flags = (*sizes, f"--folder={tmp_path}")
+  flags = (*sizes, "--processes=3", f"--folder={tmp_path}")
   done = subprocess.run(
     [sys.executable, "-m", "launch.input_speed", *flags],
     cwd=REPOSITORY,
@@ -77,6 +77,7 @@ def test_the_speed_of_the_input_is_of_every_set(tmp_path):
   )
   title, heads, *rows = done.stdout.splitlines()
   assert title.startswith("2 batches of 16 on 8 x")
+  assert "one of 3 processes" in title
   assert heads.count("us") == 3
   assert [row.split()[0] for row in rows] == ["cifar10", "ffhq64", "latents"]
   for row in rows:
