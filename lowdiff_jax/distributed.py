@@ -5,8 +5,9 @@ Parameters, their EMA and the optimizer's moments are split over `fsdp` alone,
 so fsdp=1 is plain data parallelism.
 """
 
+import collections
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import jax
@@ -20,6 +21,7 @@ from lowdiff_jax import console
 from lowdiff_jax.types import AnyArray, Array, Batch, UserError
 
 Number = TypeVar("Number", int, float)
+Item = TypeVar("Item")
 
 # Of the mesh; a batch is split over both.
 AXES = ("data", "fsdp")
@@ -175,6 +177,32 @@ def barrier(name: str) -> None:
   """Waits until every process has reached the barrier of this name."""
   if jax.process_count() > 1:
     multihost_utils.sync_global_devices(name)
+
+
+def ahead(items: Iterable[Item], depth: int = 2) -> Iterator[Item]:
+  """The items in order, each drawn before the last `depth` ones are returned.
+
+  JAX dispatches asynchronously. Where drawing an item dispatches a computation
+  and does not fetch its result, the devices compute the next items while the
+  host works on this one.
+
+  Args:
+    items: results of dispatched computations.
+    depth: items that wait at most.
+
+  Yields:
+    The items. An error is raised after the items that were drawn before it.
+  """
+  waiting = collections.deque[Item]()
+  try:
+    for item in items:
+      waiting.append(item)
+      if len(waiting) > depth:
+        yield waiting.popleft()
+  except Exception:
+    yield from waiting
+    raise
+  yield from waiting
 
 
 def whole_batch(size: int, mesh: Mesh) -> int:

@@ -19,6 +19,7 @@ from lowdiff_jax.metrics.inception_weights import (
   inception_params,
   load_inception,
 )
+from tests import command_line
 from tests.command_line import REPOSITORY
 from tests.inception import published_state, write_trunk
 
@@ -119,6 +120,28 @@ def test_every_planned_row_is_a_config():
     page = read_page(f"{REPOSITORY}/{row.page}")
     fields = [f.removeprefix("--config.").split("=") for f in row.fields]
     override(page, {"plan.slice": row.slice, **parse_flags(fields, page)})
+
+
+def test_the_speed_of_the_input_is_of_every_set(tmp_path):
+  sizes = ("--images=64", "--batch-size=12", "--batches=2")
+  flags = (*sizes, "--processes=3", f"--folder={tmp_path}")
+  done = subprocess.run(
+    [sys.executable, "-m", "launch.input_speed", *flags],
+    cwd=REPOSITORY,
+    env=command_line.environment(devices=8),
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  title, heads, *rows = done.stdout.splitlines()
+  assert title.startswith("2 batches of 16 on 8 x")
+  assert "one of 3 processes" in title
+  assert heads.count("us") == 3
+  assert [row.split()[0] for row in rows] == ["cifar10", "ffhq64", "latents"]
+  for row in rows:
+    numbers = [float(number.replace(",", "")) for number in row.split()[1:]]
+    assert len(numbers) == 6 and min(numbers) >= 0 and numbers[0] > 0
+  assert not list(tmp_path.iterdir())
 
 
 def test_every_planted_wrong_has_its_place():

@@ -177,7 +177,7 @@ def _compare_speed(
   for turn in range(args.repeats + 1):
     times = {name: theirs(f"features {name}") for name in FORMATS}
     since = time.perf_counter()
-    extract(images)
+    jax.block_until_ready(extract(images))
     times["ours"] = time.perf_counter() - since
     for name, value in times.items():
       seconds[name] += [value] * (turn > 0)

@@ -34,8 +34,8 @@ def write_images(workdir: Path, model: Trained) -> None:
       count += len(batch.indices)
       if is_main():
         files.make_folder(folder)
-        for index, image in zip(batch.indices, batch.stages[-1], strict=True):
-          grids.write_png(folder / f"{index:06d}.png", image)
+        paths = (folder / f"{index:06d}.png" for index in batch.indices)
+        grids.write_pngs(paths, batch.stages[-1])
   if not is_main():
     return
   first = concatenate(shown)

@@ -57,10 +57,10 @@ def run(config: ConfigDict, workdir: Path) -> None:
     return
   folder = workdir / "upscaled"
   files.make_folder(folder)
-  for name, image in zip(names, images.stages[-1], strict=True):
-    path = folder / f"{name}.png"
-    files.make_folder(path.parent)
-    grids.write_png(path, image)
+  paths = [folder / f"{name}.png" for name in names]
+  for parent in {path.parent for path in paths}:
+    files.make_folder(parent)
+  grids.write_pngs(paths, images.stages[-1])
   rows = [stage[: grids.COLUMNS] for stage in (low_res, *images.stages)]
   grids.write_png(folder / f"{STRIP}.png", grids.strip(rows))
   print(f"{len(names)} images in {folder}; strip.png shows each stage")

@@ -1,5 +1,6 @@
 """Codecs: pixels as they are, or latents of an autoencoder."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -102,7 +103,7 @@ def make_encoder(
   seed: int,
   resolutions: int,
   mesh: Mesh,
-) -> Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, ...]]:
+) -> Callable[[np.ndarray, np.ndarray], tuple[Array, ...]]:
   """What encodes the records of a latent data set.
 
   Args:
@@ -138,4 +139,4 @@ def make_encoder(
   run = console.Compiling(
     "the encoder", encode, out_shardings=NamedSharding(mesh, P())
   )
-  return lambda *batch: jax.device_get(run(params, *batch))
+  return functools.partial(run, params)

@@ -20,7 +20,7 @@ from lowdiff_jax.types import Batch, ImageSource, ImageSpec, UserError
 CROPS = ("none", "center", "adm")
 # Splits that take less than this are decoded once and held in memory.
 MEMORY_LIMIT = 2 << 30
-# That decode images.
+# That read and decode images.
 THREADS = min(16, os.cpu_count() or 1)
 
 
@@ -46,7 +46,7 @@ class Images:
   def read(self, indices: Sequence[int] | np.ndarray) -> Batch:
     """The images and labels of `indices`, decoded by all threads."""
     parts = np.array_split(np.asarray(indices), THREADS)
-    found = _decoding_threads().map(
+    found = reading_threads().map(
       lambda part: [self.decode(int(i)) for i in part], parts
     )
     images, labels = zip(*(one for part in found for one in part), strict=True)
@@ -54,7 +54,7 @@ class Images:
 
 
 @functools.cache
-def _decoding_threads() -> ThreadPoolExecutor:
+def reading_threads() -> ThreadPoolExecutor:
   """Shared by all splits."""
   return ThreadPoolExecutor(THREADS)
 

@@ -1,5 +1,6 @@
 """From a source of images to batches: of training, or just all in order."""
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -38,11 +39,15 @@ def batches(
     read ahead in threads.
   """
   size = batch_size // process_count
-  slab = slice(process_index * size, (process_index + 1) * size)
-  order = grain.MapDataset.range(len(source)).seed(seed).shuffle().repeat()
-  dataset = order.batch(batch_size).map(lambda picks: source.read(picks[slab]))
-  options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
-  return iter(dataset[start:].to_iter_dataset(options))
+  # Beyond its end comes the next epoch, in an order of its own.
+  order = grain.MapDataset.range(len(source)).seed(seed).shuffle()
+
+  def load(batch: int) -> Batch:
+    first = batch * batch_size + process_index * size
+    picks = [order[i] for i in range(first, first + size)]
+    return source.read(np.array(picks))
+
+  return in_threads(load, range(start, sys.maxsize), threads=2)
 
 
 def in_order(
@@ -69,13 +74,13 @@ def in_order(
 
 
 def in_threads(
-  load: Callable[[int], Any], numbers: Sequence[int]
+  load: Callable[[int], Any], numbers: Sequence[int], threads: int = THREADS
 ) -> Iterator[Any]:
-  """load(number) of each number, in order, loaded ahead by threads."""
+  """load(number) of each number, in order; 2 * threads are loaded ahead."""
   if not numbers:
     return iter(())
   options = grain.ReadOptions(
-    num_threads=THREADS, prefetch_buffer_size=2 * THREADS
+    num_threads=threads, prefetch_buffer_size=2 * threads
   )
   dataset = grain.MapDataset.source(numbers).map(load)
   return iter(dataset.to_iter_dataset(options))

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
@@ -10,7 +11,13 @@ from jax.sharding import PartitionSpec as P
 from lowdiff_jax import console
 from lowdiff_jax.diffusion import noise
 from lowdiff_jax.diffusion.cascade import Cascaded, Stage, cascade
-from lowdiff_jax.distributed import AXES, ROWS, over_devices, replicated
+from lowdiff_jax.distributed import (
+  AXES,
+  ROWS,
+  ahead,
+  over_devices,
+  replicated,
+)
 from lowdiff_jax.types import (
   NO_LABEL,
   Array,
@@ -118,6 +125,8 @@ class Generator(NamedTuple):
   ) -> Iterator[Generated]:
     """Generates images in batches of one size.
 
+    The devices work ahead: see `distributed.ahead`.
+
     Args:
       program: the result of `program`.
       params: parameters of the denoiser.
@@ -128,22 +137,33 @@ class Generator(NamedTuple):
     Yields:
       The images of each batch, in order; the last batch may be smaller.
     """
-    indices, batch_size = request.indices, request.batch_size
-    for start in range(0, len(indices), batch_size):
-      picks = np.arange(start, min(start + batch_size, len(indices)))
-      # Batches of one shape compile once: the last one repeats its last image.
-      padded = np.pad(picks, (0, batch_size - len(picks)), mode="edge")
-      labels = self.labels(indices[padded], request.label)
-      low = None if low_res is None else low_res[padded]
-      images, trajectories = program(
-        params, np.uint32(request.seed), indices[padded], labels, low
-      )
-      count, shown = len(picks), slice(-1 if last_only else None, None)
+    shown = slice(-1 if last_only else None, None)
+
+    def dispatched() -> Iterator[tuple[np.ndarray, np.ndarray, Any, Any]]:
+      for picks, padded in _batches(len(request.indices), request.batch_size):
+        labels = self.labels(request.indices[padded], request.label)
+        images, trajectories = program(
+          params,
+          np.uint32(request.seed),
+          request.indices[padded],
+          labels,
+          None if low_res is None else low_res[padded],
+        )
+        yield (
+          request.indices[picks],
+          labels[: len(picks)],
+          [self.decode(x) for x in images[shown]],
+          [self._decode_steps(steps) for steps in trajectories[shown]],
+        )
+
+    for batch in ahead(dispatched()):
+      indices, labels, images, trajectories = jax.device_get(batch)
+      count = len(indices)
       yield Generated(
-        indices[picks],
-        labels[:count],
-        tuple(np.asarray(self.decode(x))[:count] for x in images[shown]),
-        tuple(self._decode_steps(t, count) for t in trajectories[shown]),
+        indices,
+        labels,
+        tuple(x[:count] for x in images),
+        tuple(None if t is None else t[:, :count] for t in trajectories),
       )
 
   def images(self, program: Program, params: Any, request: Request) -> ImageSet:
@@ -163,12 +183,22 @@ class Generator(NamedTuple):
       return np.full(len(indices), label, np.int32)
     return (indices % num_classes).astype(np.int32)
 
-  def _decode_steps(self, steps: Array | None, count: int) -> np.ndarray | None:
-    """Decodes a trajectory to [steps,count,R,R,channels]; None stays None."""
+  def _decode_steps(self, steps: Array | None) -> Array | None:
+    """Decodes a trajectory to [steps,B,R,R,channels]; None stays None."""
     if steps is None:
       return None
-    decoded = np.asarray(self.decode(steps.reshape(-1, *steps.shape[2:])))
-    return decoded.reshape(*steps.shape[:2], *decoded.shape[1:])[:, :count]
+    decoded = self.decode(steps.reshape(-1, *steps.shape[2:]))
+    return decoded.reshape(*steps.shape[:2], *decoded.shape[1:])
+
+
+def _batches(
+  count: int, batch_size: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+  """The positions in each batch, and the same padded to batch_size."""
+  for start in range(0, count, batch_size):
+    picks = np.arange(start, min(start + batch_size, count))
+    # Batches of one shape compile once: the last one repeats its last image.
+    yield picks, np.pad(picks, (0, batch_size - len(picks)), mode="edge")
 
 
 def concatenate(batches: Iterable[Generated]) -> Generated:

@@ -1,13 +1,15 @@
 """Writes images to look at: PNGs, grids, strips of stages, denoising GIFs."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from lowdiff_jax import files
+from lowdiff_jax.data.images import THREADS
 
 # Small images are enlarged to at least this side, by an integer factor.
 MIN_CELL = 48
@@ -22,6 +24,21 @@ def write_png(path: Path, image: np.ndarray) -> None:
   encoded = io.BytesIO()
   Image.fromarray(image).save(encoded, format="PNG")
   files.write_bytes(path, encoded.getvalue())
+
+
+def write_pngs(paths: Iterable[Path], images: np.ndarray) -> None:
+  """Writes each image of [N,H,W,C] to its path, in threads; see `write_png`.
+
+  Args:
+    paths: of the files; their folders must exist.
+    images: as many.
+
+  Raises:
+    DiskError: an image could not be written; those not begun then are left out.
+  """
+  with ThreadPoolExecutor(THREADS) as threads:
+    for _ in threads.map(write_png, paths, images):
+      pass
 
 
 def enlarge(images: np.ndarray, side: int) -> np.ndarray:

@@ -76,7 +76,8 @@ def inception_extract(
     mesh: a batch is split over all its devices.
 
   Returns:
-    A function from images of one or three channels to the network's outputs.
+    A function from images of one or three channels to the network's outputs,
+    which it does not wait for.
   """
 
   def outputs(module: Any, params: Any, images: Array) -> dict[str, Array]:
@@ -91,10 +92,10 @@ def inception_extract(
     mesh,
   )
 
-  def extract(images: np.ndarray) -> dict[str, np.ndarray]:
+  def extract(images: np.ndarray) -> dict[str, Array]:
     if images.shape[-1] == 1:
       images = np.broadcast_to(images, (*images.shape[:-1], 3))
-    return jax.tree.map(np.asarray, run(np.ascontiguousarray(images)))
+    return run(np.ascontiguousarray(images))
 
   return extract
 

@@ -17,15 +17,16 @@ import numpy as np
 from tqdm import tqdm
 
 from lowdiff_jax import console, files
-from lowdiff_jax.distributed import agree, is_main
-from lowdiff_jax.types import ImageSet
+from lowdiff_jax.distributed import agree, ahead, is_main
+from lowdiff_jax.types import AnyArray, ImageSet
 
 # Images per chunk, before rounding up to whole batches.
 CHUNK = 1000
 SETTINGS = "settings.json"
 
-# Images [B,H,W,C] uint8 -> features by name, each [B,D].
-Extract = Callable[[np.ndarray], Mapping[str, np.ndarray]]
+# Images [B,H,W,C] uint8 -> features by name, each [B,D]; a network's may still
+# be computed.
+Extract = Callable[[np.ndarray], Mapping[str, AnyArray]]
 # Features by name, and "label" [N], "sha256" [32] of the images, "seconds" [].
 Chunk = Mapping[str, np.ndarray]
 
@@ -123,23 +124,29 @@ def _extracted(
   """Yields the chunk of images that begins at each start."""
   if not starts:
     return
-  batches = images.read(starts[0])
+
+  def dispatched() -> Iterator[tuple[np.ndarray, Any, Mapping[str, AnyArray]]]:
+    for batch in images.read(starts[0]):
+      image = np.ascontiguousarray(batch.image)
+      yield image, batch.label, extract(image)
+
+  batches, since = ahead(dispatched()), time.monotonic()
   for start in starts:
-    begin, digest = time.monotonic(), hashlib.sha256()
+    digest = hashlib.sha256()
     parts: list[Mapping[str, np.ndarray]] = []
     labels: list[np.ndarray] = []
     count = min(starts.step, images.count - start)
     while sum(len(part) for part in labels) < count:
-      batch = next(batches)
-      image = np.ascontiguousarray(batch.image)
+      image, label, found = next(batches)
       digest.update(image.data)
-      parts.append(extract(image))
-      labels.append(np.asarray(batch.label))
+      parts.append({name: np.asarray(array) for name, array in found.items()})
+      labels.append(np.asarray(label))
+    before, since = since, time.monotonic()
     yield {
       **{n: np.concatenate([part[n] for part in parts]) for n in parts[0]},
       "label": np.concatenate(labels),
       "sha256": np.frombuffer(digest.digest(), np.uint8),
-      "seconds": np.asarray(time.monotonic() - begin),
+      "seconds": np.asarray(since - before),
     }
 
 

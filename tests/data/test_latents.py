@@ -1,10 +1,12 @@
 """Latents are written once, whatever interrupts it, and read as written."""
 
+import dataclasses
 import json
 import shutil
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -105,6 +107,30 @@ def test_threads_share_a_source(written, lazy):
   for thread in threads:
     thread.join()
   assert not wrong
+
+
+class Waiting:
+  """A reader of a shard that reads only while others do."""
+
+  def __init__(self, reader, others):
+    self.reader, self.others = reader, others
+
+  def read(self, positions):
+    self.others.wait(timeout=60)
+    return self.reader.read(positions)
+
+
+def test_shards_are_read_at_the_same_time(written, lazy, monkeypatch):
+  monkeypatch.setattr(images, "THREADS", 4)
+  monkeypatch.setattr(images, "reading_threads", lambda: ThreadPoolExecutor(4))
+  train, _, _ = open_latents(written)
+  together = threading.Barrier(4)
+  readers = [Waiting(reader, together) for reader in train.readers]
+  assert len(readers) == 4
+  batch = dataclasses.replace(train, readers=readers).read(range(28))
+  latents, labels = expected("train", 2, 0)
+  np.testing.assert_array_equal(batch.image[1], latents[1])
+  np.testing.assert_array_equal(batch.label, labels)
 
 
 def test_statistics_are_those_of_the_records(written):

@@ -197,18 +197,32 @@ class Latents:
     return int(self.ends[-1])
 
   def read(self, indices: Sequence[int] | np.ndarray) -> Batch:
-    """The latents and labels of `indices`; UserError if one is damaged."""
+    """The latents and labels of `indices`, read by all threads.
+
+    Raises:
+      UserError: one of them is damaged.
+    """
     picks = np.asarray(indices)
     shards = np.searchsorted(self.ends, picks, side="right")
-    records = np.empty(len(picks), self.record)
-    for shard in np.unique(shards):
-      (there,) = np.nonzero(shards == shard)
-      begin = self.ends[shard - 1] if shard else 0
-      records[there] = self._read_shard(shard, picks[there] - begin)
-    *latents, label = (
-      np.ascontiguousarray(records[field])
-      for field in (self.record.names or ())[:-1]
-    )
+    fields = {name: self.record[name] for name in self.record.names or ()}
+    del fields["crc"]
+    found = {
+      name: np.empty((len(picks), *field.shape), field.base)
+      for name, field in fields.items()
+    }
+
+    def read_shards(some: np.ndarray) -> None:
+      for shard in some:
+        (there,) = np.nonzero(shards == shard)
+        begin = self.ends[shard - 1] if shard else 0
+        records = self._read_shard(shard, picks[there] - begin)
+        for name, array in found.items():
+          array[there] = records[name]
+
+    parts = np.array_split(np.unique(shards), images.THREADS)
+    for _ in images.reading_threads().map(read_shards, parts):
+      pass
+    *latents, label = found.values()
     return Batch(latents[0] if len(latents) == 1 else tuple(latents), label)
 
   def _read_shard(self, shard: int, positions: np.ndarray) -> np.ndarray:

@@ -18,6 +18,7 @@ from lowdiff_jax import console, files
 from lowdiff_jax.data import pipeline
 from lowdiff_jax.data.latents.reader import MANIFEST, SETTINGS, VERSION
 from lowdiff_jax.data.latents.shards import Layout, Shard, split_shards
+from lowdiff_jax.distributed import ahead
 from lowdiff_jax.types import AnyArray, ImageSource, UserError
 
 # (images [B,R,R,C] uint8, indices [B] int32) -> latents [B,r,r,C] of each
@@ -204,9 +205,10 @@ def _encoded(
   encode: Encode, batches: Iterable[Any]
 ) -> Iterator[tuple[list[np.ndarray], np.ndarray]]:
   """(latents [n,r,r,C] float16 of each resolution, labels [n])."""
-  for images, indices, labels in batches:
+  dispatched = ((encode(*batch[:2]), *batch[1:]) for batch in batches)
+  for encoded, indices, labels in ahead(dispatched):
     latents = []
-    for array in encode(images, indices):
+    for array in encoded:
       with np.errstate(over="ignore"):
         latent = np.asarray(array)[: len(labels)].astype(np.float16)
       finite = np.isfinite(latent).all((1, 2, 3))
