@@ -50,7 +50,7 @@ class Block(nn.Module):
     h = RMSNorm(name="norm2")(x, mean_square(x)) * (1 + scale2) + shift2
     h = SwiGLU(self.mlp_features, self.dtype, name="mlp")(h)
     x = (x + gate2 * h).astype(x.dtype)
-    # Here it is part of the sum; in the next block it would read x once more.
+    # XLA computes it with the sum; in the next block it would read x again.
     return (x, mean_square(x)), None
 
 

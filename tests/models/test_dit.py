@@ -165,7 +165,7 @@ def test_remat_changes_nothing_but_rounding():
     return jax.jit(jax.value_and_grad(total))(params)
 
   expected = outcome("none")
-  for remat in ("dots", "full"):
+  for remat in ("dots", "attention", "full"):
     jax.tree.map(
       lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
       outcome(remat),
