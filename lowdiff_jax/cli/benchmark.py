@@ -16,10 +16,10 @@ from lowdiff_jax.experiment.evaluation import make_evaluator
 from lowdiff_jax.experiment.parts import Experiment, build_experiment
 from lowdiff_jax.experiment.run_folder import load_if_trained
 from lowdiff_jax.experiment.sampling import baseline_stage
-from lowdiff_jax.experiment.schema import resolutions, stage_sections
+from lowdiff_jax.experiment.schema import stage_sections
 from lowdiff_jax.experiment.sources import open_data
 from lowdiff_jax.experiment.trained import Trained
-from lowdiff_jax.experiment.training import check_batches
+from lowdiff_jax.experiment.training import check_batches, loss_stages
 from lowdiff_jax.experiment.training_run import device_batches
 from lowdiff_jax.models.dit import REMAT
 from lowdiff_jax.profiling import flops, throughput
@@ -160,14 +160,8 @@ def _time_training(
   """Speed and memory of a training step, and how much of `peak` it uses."""
   check_batches(experiment.config, experiment.mesh)
   state, config = experiment.init(), experiment.config
-  sides, sections = resolutions(config), stage_sections(config)
-  # Going back through a layer takes twice what going forward did.
-  cost = 3 * sum(
-    section.batch_size
-    * throughput.evaluation_cost(
-      experiment.generator, state.params, side, k > 0
-    )
-    for k, (side, section) in enumerate(zip(sides, sections, strict=True))
+  cost = throughput.training_cost(
+    experiment.generator, state.params, loss_stages(config)
   )
   gflop = 2 * cost / experiment.batch_size / 1e9
   row = throughput.time_training(

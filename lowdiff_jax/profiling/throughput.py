@@ -11,9 +11,13 @@ import numpy as np
 from jax import monitoring
 
 from lowdiff_jax.diffusion.cascade import Stage
+from lowdiff_jax.diffusion.loss import StageLoss
 from lowdiff_jax.generate.generator import Generator
 from lowdiff_jax.profiling import flops
 from lowdiff_jax.types import Array, Batch, Condition
+
+# Begins the custom calls of cuDNN's fused attention in a compiled program.
+CUDNN_ATTENTION = "__cudnn$fmha"
 
 
 class Candidate(NamedTuple):
@@ -62,7 +66,7 @@ def benchmark(
       None,  # Explicit, as in `Generator.generate`: the same program.
     )
     jitted = candidate.generator.program(candidate.stages)
-    program, compile_row = _compile(jitted, args)
+    program, compile_row = compile_program(jitted, args)
     calls.append((candidate.generator.decode, program, args))
     cost = _cost(candidate)
     rows.append({"name": candidate.name, **cost, **compile_row})
@@ -91,10 +95,20 @@ def benchmark(
   return rows
 
 
-def _compile(
-  generate: Any, args: tuple[Any, ...]
+def compile_program(
+  function: Any, args: tuple[Any, ...]
 ) -> tuple[Any, dict[str, Any]]:
-  """Compiles; returns the program, its compile time and its memory."""
+  """Compiles a function and looks at the program.
+
+  Args:
+    function: a `console.Compiling`.
+    args: its arguments.
+
+  Returns:
+    The program, and its row: compile seconds, whether it came from the
+    compilation cache, bytes of memory (peak, and temporaries alone), whether
+    cuDNN's fused attention is in it.
+  """
   hits: list[str] = []
 
   def listener(event: str, **unused: Any) -> None:
@@ -103,7 +117,7 @@ def _compile(
 
   monitoring.register_event_listener(listener)
   since = time.perf_counter()
-  program = generate.compile(*args)
+  program = function.compile(*args)
   seconds = time.perf_counter() - since
   monitoring.unregister_event_listener(listener)
   memory = program.memory_analysis()
@@ -111,6 +125,7 @@ def _compile(
     memory.temp_size_in_bytes
     + memory.argument_size_in_bytes
     + memory.output_size_in_bytes
+    - memory.alias_size_in_bytes  # Donated arguments.
   )
   cached = any(event.endswith("cache_hits") for event in hits)
   return program, {
@@ -118,6 +133,7 @@ def _compile(
     "compile_from_cache": cached,
     "peak_memory_bytes": peak,
     "temporary_memory_bytes": memory.temp_size_in_bytes,
+    "cudnn_attention": CUDNN_ATTENTION in program.as_text(),
   }
 
 
@@ -170,6 +186,25 @@ def evaluation_cost(
   return flops.macs(evaluate, params, *args)
 
 
+def training_cost(
+  generator: Generator, params: Any, stages: Sequence[StageLoss]
+) -> int:
+  """MACs of a training step: going back takes twice what going forward did.
+
+  Args:
+    generator: generator of the denoiser.
+    params: its parameters, or their shapes.
+    stages: all that are trained, lowest resolution first.
+
+  Returns:
+    The number of MACs; what is computed again (remat) does not count.
+  """
+  return 3 * sum(
+    stage.images * evaluation_cost(generator, params, stage.resolution, k > 0)
+    for k, stage in enumerate(stages)
+  )
+
+
 def evaluation_inputs(
   batch_size: int, resolution: int, channels: int, conditioned: bool
 ) -> tuple[Array, Array, Condition]:
@@ -205,7 +240,7 @@ def time_training(
     Median images/s, compile seconds, peak bytes of memory of the compiled
     program, and those of its temporaries (activations, workspaces).
   """
-  program, row = _compile(step, (state, key, batch))
+  program, row = compile_program(step, (state, key, batch))
   seconds = []
   for repeat in range(repeats + 2):
     since = time.perf_counter()
