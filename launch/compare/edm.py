@@ -34,7 +34,7 @@ import numpy as np
 from configs import cifar10
 from launch.compare.card import card
 from launch.compare.worker import Worker
-from lowdiff_jax import files
+from lowdiff_jax import distributed, files
 from lowdiff_jax.cli.main import keep_compiled_programs
 from lowdiff_jax.experiment import defaults
 from lowdiff_jax.experiment.parts import build_experiment
@@ -143,7 +143,11 @@ class _Ours:
     self.labels = np.full(args.batch_size, -1, np.int32)
     shape = (args.batch_size, 32, 32, 3)
     rng = np.random.default_rng(0)
-    self.images = rng.integers(0, 256, shape, np.uint8)
+    # Theirs are on the device too.
+    self.batch = jax.device_put(
+      Batch(rng.integers(0, 256, shape, np.uint8), self.labels),
+      distributed.batch_sharding(self.experiment.mesh),
+    )
 
   def denoise(self, noisy: np.ndarray, sigma: np.ndarray) -> np.ndarray:
     bind = self.experiment.bind
@@ -156,12 +160,12 @@ class _Ours:
   def sample(self) -> None:
     indices = np.arange(len(self.labels))
     jax.device_get(
-      self.generate(self.state.ema_params, 0, indices, self.labels)
+      self.generate(self.state.ema_params, 0, indices, self.labels, None)
     )
 
   def train(self) -> None:
     self.state, metrics = self.experiment.step(
-      self.state, jax.random.key(0), Batch(self.images, self.labels)
+      self.state, jax.random.key(0), self.batch
     )
     jax.block_until_ready((self.state, metrics))
 

@@ -9,11 +9,12 @@ of CIFAR-10 against the published code, LightningDiT-B/1, the same U-Net alone,
 and a cascade; images/s, MFU, memory, and whether cuDNN's attention is used.
 
 Each part is a process with a time limit of its own, and leaves NAME.json in
---results: the same command goes on with what is not there. Remove a file to
-measure its part again. What fails leaves its error line and stops no other; a
-part whose memory does not suffice is begun again with half its batch. Compiled
-programs are kept in --results too. In the end everything measured so far is
-printed as Markdown, and written as table.md. Exit status 1 if a part failed.
+--results: the same command goes on with what is not there. What fails leaves
+its error line there and stops no other. Remove a file to measure its part
+again. A part whose memory does not suffice begins again with half its batch.
+Compiled programs are kept in --results too. In the end everything measured so
+far is printed as Markdown, and written as table.md. Exit status 1 if a part
+failed.
 """
 
 import argparse
@@ -53,21 +54,22 @@ def main() -> int:
   ]
   for part in chosen:
     if _path(folder, part).exists():
-      print(f"{part.name}: measured already")
+      failed = "error" in _read(folder, part)
+      _say(f"{part.name}: {'failed before' if failed else 'measured already'}")
     elif part.module == COMPARISON and args.torch_python is None:
-      print(f"{part.name}: left out, as it needs --torch-python and --edm")
+      _say(f"{part.name}: left out, as it needs --torch-python and --edm")
     else:
-      _measure(part, jobs, folder, args)
+      measure(part, jobs, folder, args)
+      if not _path(folder, part).exists():
+        _say(f"{part.name}: no time left, the same command goes on with it")
   records = {
-    part: json.loads(_path(folder, part).read_text())
-    for part in chosen
-    if _path(folder, part).exists()
+    part: _read(folder, part) for part in chosen if _path(folder, part).exists()
   }
   text = table(
     records, shlex.join(["python", "-m", "launch.gpu", *sys.argv[1:]])
   )
   files.write_text(folder / "table.md", text + "\n")
-  print(f"\n{text}")
+  _say(f"\n{text}")
   return int(any("error" in record for record in records.values()))
 
 
@@ -87,14 +89,25 @@ def _arguments() -> argparse.Namespace:
   args = parser.parse_args()
   if (args.edm is None) != (args.torch_python is None):
     parser.error("--edm and --torch-python go together")
+  if args.edm and not (args.edm / "training" / "networks.py").is_file():
+    parser.error(f"--edm {args.edm}: there is no training/networks.py in it")
   return args
+
+
+def _say(text: str) -> None:
+  print(text, flush=True)
 
 
 def _path(folder: Path, part: Part) -> Path:
   return folder / f"{part.name}.json"
 
 
-def _measure(
+def _read(folder: Path, part: Part) -> dict[str, Any]:
+  """What a part has written."""
+  return json.loads(_path(folder, part).read_text())
+
+
+def measure(
   part: Part, jobs: Jobs, folder: Path, args: argparse.Namespace
 ) -> None:
   """Runs a part until it has written its file, or an error line there."""
@@ -128,7 +141,7 @@ def _measure(
 def _batch_sizes(folder: Path, args: argparse.Namespace) -> list[int]:
   """Of the comparisons so far: all are to have one."""
   found: list[Any] = [
-    json.loads(_path(folder, part).read_text()).get("batch_size")
+    _read(folder, part).get("batch_size")
     for part in parts(args.small)
     if part.module == COMPARISON and _path(folder, part).exists()
   ]

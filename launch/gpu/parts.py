@@ -65,7 +65,9 @@ def parts(small: bool) -> list[Part]:
 
 
 def _comparison(name: str, *flags: str) -> Part:
-  return Part(f"edm-{name}", COMPARISON, ("--repeats=3", *flags), 256, 4)
+  minutes = 6 if "--compile" in flags else 4
+  flags = ("--repeats=3", *flags)
+  return Part(f"edm-{name}", COMPARISON, flags, 256, minutes)
 
 
 def _program(

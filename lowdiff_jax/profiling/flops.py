@@ -114,7 +114,7 @@ def peak(dtype: str) -> Peak:
   size, count = (1024, 1) if is_cpu else (8192, jax.device_count())
   return Peak(
     count * _matrix_product(dtype, size),
-    f"measured on products of {size}x{size} matrices",
+    f"measured on a {size}x{size} matrix product",
   )
 
 
