@@ -47,12 +47,10 @@ def main() -> int:
   os.environ["JAX_COMPILATION_CACHE_DIR"] = str(cache / "jax")
   os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(cache / "inductor")
   jobs = Jobs(folder / "logs", args.minutes)
-  chosen = [
-    part
-    for part in parts(args.small)
-    if args.parts is None or part.name in args.parts
-  ]
-  for part in chosen:
+  everything = parts(args.small)
+  for part in everything:
+    if args.parts is not None and part.name not in args.parts:
+      continue
     if _path(folder, part).exists():
       failed = "error" in _read(folder, part)
       _say(f"{part.name}: {'failed before' if failed else 'measured already'}")
@@ -63,7 +61,9 @@ def main() -> int:
       if not _path(folder, part).exists():
         _say(f"{part.name}: no time left, the same command goes on with it")
   records = {
-    part: _read(folder, part) for part in chosen if _path(folder, part).exists()
+    part: _read(folder, part)
+    for part in everything
+    if _path(folder, part).exists()
   }
   text = table(
     records, shlex.join(["python", "-m", "launch.gpu", *sys.argv[1:]])
@@ -77,9 +77,9 @@ def _arguments() -> argparse.Namespace:
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
-  parser.add_argument("--edm", type=Path, help="the published code")
+  parser.add_argument("--edm", type=files.expanded, help="the published code")
   parser.add_argument("--torch-python", help="an interpreter with PyTorch")
-  parser.add_argument("--results", type=Path, default=Path("runs/gpu"))
+  parser.add_argument("--results", type=files.expanded, default="runs/gpu")
   parser.add_argument("--minutes", type=float, default=12)
   parser.add_argument(
     "--small", action="store_true", help="tiny networks, to try it on a CPU"

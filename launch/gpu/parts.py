@@ -28,7 +28,7 @@ def parts(small: bool) -> list[Part]:
   found = [
     _comparison("float32"),
     _comparison("float16", "--dtype=bfloat16", "--their-dtype=float16"),
-    _program("dit-train", "configs/imagenet256.py", 512, small),
+    _program("dit-train", "configs/imagenet256.py", 1024, small),
     _program("dit-sample", "configs/imagenet256.py", 256, small),
     *(
       _program(
