@@ -8,16 +8,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import monitoring
 
 from lowdiff_jax.diffusion.cascade import Stage
 from lowdiff_jax.diffusion.loss import StageLoss
 from lowdiff_jax.generate.generator import Generator
 from lowdiff_jax.profiling import flops
+from lowdiff_jax.profiling.compiled import compile_program
 from lowdiff_jax.types import Array, Batch, Condition
-
-# Begins the custom calls of cuDNN's fused attention in a compiled program.
-CUDNN_ATTENTION = "__cudnn$fmha"
 
 
 class Candidate(NamedTuple):
@@ -93,50 +90,6 @@ def benchmark(
       row["images_per_second_undecoded"] * row["gflop_per_image"] * 1e9 / peak
     )
   return rows
-
-
-def compile_program(
-  function: Any, args: tuple[Any, ...]
-) -> tuple[Any, dict[str, Any]]:
-  """Compiles a function and looks at the program.
-
-  Args:
-    function: a `console.Compiling`.
-    args: its arguments.
-
-  Returns:
-    The program, and its row: compile seconds, whether it came from the
-    compilation cache, bytes of memory (peak, and temporaries alone), whether
-    cuDNN's fused attention is in it.
-  """
-  hits: list[str] = []
-
-  def listener(event: str, **unused: Any) -> None:
-    del unused
-    hits.append(event)
-
-  monitoring.register_event_listener(listener)
-  since = time.perf_counter()
-  program = function.compile(*args)
-  seconds = time.perf_counter() - since
-  monitoring.unregister_event_listener(listener)
-  memory = program.memory_analysis()
-  peak = (
-    memory.temp_size_in_bytes
-    + memory.argument_size_in_bytes
-    + memory.output_size_in_bytes
-    - memory.alias_size_in_bytes  # Donated arguments.
-  )
-  cached = any(event.endswith("cache_hits") for event in hits)
-  return program, {
-    "compile_seconds": seconds,
-    "compile_from_cache": cached,
-    "peak_memory_bytes": peak,
-    "temporary_memory_bytes": memory.temp_size_in_bytes,
-    # A U-Net's text has 17 MB.
-    "cudnn_attention": jax.default_backend() == "gpu"
-    and CUDNN_ATTENTION in program.as_text(),
-  }
 
 
 def _cost(candidate: Candidate) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from lowdiff_jax.experiment.schema import resolutions
 from lowdiff_jax.experiment.training import loss_stages
 from lowdiff_jax.models import attention
 from lowdiff_jax.profiling import flops, throughput
+from lowdiff_jax.profiling.compiled import compile_program
 from lowdiff_jax.types import ImageSpec
 from tests import tiny
 
@@ -104,7 +105,7 @@ def test_memory_counts_a_donated_array_once():
   row = {}
   for donated in ((), (0,)):
     function = Compiling("a sum", lambda x: x + 1, donate_argnums=donated)
-    _, row[donated] = throughput.compile_program(function, (jnp.zeros(size),))
+    _, row[donated] = compile_program(function, (jnp.zeros(size),))
   assert row[()]["peak_memory_bytes"] >= 2 * 4 * size
   assert row[(0,)]["peak_memory_bytes"] == pytest.approx(4 * size, rel=0.01)
   assert not row[()]["cudnn_attention"]
