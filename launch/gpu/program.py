@@ -22,9 +22,9 @@ from lowdiff_jax import distributed, files
 from lowdiff_jax.cli.main import keep_compiled_programs
 from lowdiff_jax.data.latents.info import LatentInfo
 from lowdiff_jax.experiment import defaults
+from lowdiff_jax.experiment.cost import training_macs
 from lowdiff_jax.experiment.parts import Experiment, build_experiment
 from lowdiff_jax.experiment.schema import resolutions
-from lowdiff_jax.experiment.training import loss_stages
 from lowdiff_jax.profiling import flops, throughput
 from lowdiff_jax.types import Batch, ImageSpec
 
@@ -97,9 +97,6 @@ def _train(
     images = rng.standard_normal(shape, np.float32).astype(np.float16)
   labels = np.arange(args.batch_size) % max(1, spec.num_classes)
   batch = Batch(images, labels.astype(np.int32))
-  cost = throughput.training_cost(
-    experiment.generator, experiment.state_shapes.params, loss_stages(config)
-  )
   row = throughput.time_training(
     experiment.step,
     experiment.init(),
@@ -107,7 +104,7 @@ def _train(
     jax.device_put(batch, distributed.batch_sharding(experiment.mesh)),
     repeats=args.repeats,
   )
-  gflop = 2 * cost / args.batch_size / 1e9
+  gflop = 2 * training_macs(experiment) / args.batch_size / 1e9
   used = row["images_per_second"] * gflop * 1e9 / peak
   return {**row, "gflop_per_image": gflop, "model_flops_utilisation": used}
 

@@ -12,6 +12,7 @@ from lowdiff_jax import console, files
 from lowdiff_jax.data.splits import Data
 from lowdiff_jax.diffusion.cascade import Stage
 from lowdiff_jax.distributed import is_main
+from lowdiff_jax.experiment.cost import training_macs
 from lowdiff_jax.experiment.evaluation import make_evaluator
 from lowdiff_jax.experiment.parts import Experiment, build_experiment
 from lowdiff_jax.experiment.run_folder import load_if_trained
@@ -19,7 +20,7 @@ from lowdiff_jax.experiment.sampling import baseline_stage
 from lowdiff_jax.experiment.schema import stage_sections
 from lowdiff_jax.experiment.sources import open_data
 from lowdiff_jax.experiment.trained import Trained
-from lowdiff_jax.experiment.training import check_batches, loss_stages
+from lowdiff_jax.experiment.training import check_batches
 from lowdiff_jax.experiment.training_run import device_batches
 from lowdiff_jax.models.dit import REMAT
 from lowdiff_jax.profiling import flops, throughput
@@ -159,14 +160,11 @@ def _time_training(
 ) -> dict[str, Any]:
   """Speed and memory of a training step, and how much of `peak` it uses."""
   check_batches(experiment.config, experiment.mesh)
-  state, config = experiment.init(), experiment.config
-  cost = throughput.training_cost(
-    experiment.generator, state.params, loss_stages(config)
-  )
-  gflop = 2 * cost / experiment.batch_size / 1e9
+  config = experiment.config
+  gflop = 2 * training_macs(experiment) / experiment.batch_size / 1e9
   row = throughput.time_training(
     experiment.step,
-    state,
+    experiment.init(),
     jax.random.key(config.seed),
     next(device_batches(experiment, data.train, 0)),
     repeats=config.benchmark.repeats,

@@ -4,7 +4,7 @@ import functools
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -20,7 +20,7 @@ DATA_SHEETS = {
   "A100": (312, 156),
   "TPU v4": (275, 275),
   "TPU v5 lite": (197, 197),
-  "TPU v5p": (459, 459),
+  "TPU v5": (459, 459),  # v5p, as JAX calls it.
   "TPU v6 lite": (918, 918),
 }
 
@@ -94,24 +94,25 @@ class Peak(NamedTuple):
   name: str
 
 
-def peak(dtype: str) -> Peak:
-  """The peak FLOP/s of this run's devices.
+def peak(dtype: str, devices: Sequence[jax.Device] | None = None) -> Peak:
+  """The peak FLOP/s of all devices.
 
   Args:
     dtype: "float32" or "bfloat16".
+    devices: all of this run by default.
 
   Returns:
     FLOP/s by `DATA_SHEETS`; for other devices measured on a product of two
     large matrices.
   """
-  kind = jax.devices()[0].device_kind
+  devices = jax.devices() if devices is None else devices
   for name, (half, single) in DATA_SHEETS.items():
-    if name in kind:
+    if name in devices[0].device_kind:
       tera = half if dtype == "bfloat16" else single
-      return Peak(tera * 1e12 * jax.device_count(), f"data sheet of {name}")
+      return Peak(tera * 1e12 * len(devices), f"data sheet of {name}")
   # Simulated CPU devices share their cores.
-  is_cpu = jax.devices()[0].platform == "cpu"
-  size, count = (1024, 1) if is_cpu else (8192, jax.device_count())
+  is_cpu = devices[0].platform == "cpu"
+  size, count = (1024, 1) if is_cpu else (8192, len(devices))
   return Peak(
     count * _matrix_product(dtype, size),
     f"measured on a {size}x{size} matrix product",

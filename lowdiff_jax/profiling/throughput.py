@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from lowdiff_jax.diffusion.cascade import Stage
-from lowdiff_jax.diffusion.loss import StageLoss
 from lowdiff_jax.generate.generator import Generator
 from lowdiff_jax.profiling import flops
 from lowdiff_jax.profiling.compiled import compile_program
@@ -65,7 +64,7 @@ def benchmark(
     jitted = candidate.generator.program(candidate.stages)
     program, compile_row = compile_program(jitted, args)
     calls.append((candidate.generator.decode, program, args))
-    cost = _cost(candidate)
+    cost = sampling_cost(candidate)
     rows.append({"name": candidate.name, **cost, **compile_row})
   seconds: list[list[tuple[float, float]]] = [[] for _ in calls]
   for repeat in range(repeats + 1):
@@ -92,7 +91,7 @@ def benchmark(
   return rows
 
 
-def _cost(candidate: Candidate) -> dict[str, Any]:
+def sampling_cost(candidate: Candidate) -> dict[str, Any]:
   """NFE and FLOPs at each resolution, summed over its stages."""
   nfe: dict[str, int] = {}
   evaluation: dict[str, int] = {}
@@ -139,25 +138,6 @@ def evaluation_cost(
   channels = generator.spec.channels
   args = evaluation_inputs(1, resolution, channels, conditioned)
   return flops.macs(evaluate, params, *args)
-
-
-def training_cost(
-  generator: Generator, params: Any, stages: Sequence[StageLoss]
-) -> int:
-  """MACs of a training step: going back takes twice what going forward did.
-
-  Args:
-    generator: generator of the denoiser.
-    params: its parameters, or their shapes.
-    stages: all that are trained, lowest resolution first.
-
-  Returns:
-    The number of MACs; what is computed again (remat) does not count.
-  """
-  return 3 * sum(
-    stage.images * evaluation_cost(generator, params, stage.resolution, k > 0)
-    for k, stage in enumerate(stages)
-  )
 
 
 def evaluation_inputs(
