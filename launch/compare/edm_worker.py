@@ -7,12 +7,19 @@ Runs in an environment with PyTorch, which need not have JAX. Reads a job a line
 import argparse
 import copy
 import sys
+from typing import Any
 
 import numpy as np
 import torch
 from jobs import serve
 
 SMALLEST, LARGEST = 0.02, 0.2
+# Whether float32 convolutions and other products may round to TF32.
+TF32 = {
+  "published": {"sample": (True, False), "train": (False, False)},
+  "on": dict.fromkeys(("sample", "train"), (True, True)),
+  "off": dict.fromkeys(("sample", "train"), (False, False)),
+}
 
 
 def main() -> None:
@@ -21,6 +28,11 @@ def main() -> None:
   parser.add_argument("--files", required=True)
   parser.add_argument("--batch-size", type=int, required=True)
   parser.add_argument("--steps", type=int, required=True)
+  parser.add_argument("--channels", type=int, required=True)
+  parser.add_argument("--num-blocks", type=int, required=True)
+  parser.add_argument("--dtype", required=True)
+  parser.add_argument("--tf32", choices=list(TF32), required=True)
+  parser.add_argument("--compile", action="store_true")
   args = parser.parse_args()
   sys.path.insert(0, args.edm)
   serve(Worker(args))
@@ -41,8 +53,10 @@ class Worker:
       img_resolution=32,
       img_channels=3,
       model_type="SongUNet",
-      model_channels=128,
+      model_channels=args.channels,
       channel_mult=[2, 2, 2],
+      num_blocks=args.num_blocks,
+      use_fp16=args.dtype == "float16",
       dropout=0.13,
       augment_dim=9,
     )
@@ -54,6 +68,15 @@ class Worker:
     np.savez(f"{args.files}/weights.npz", **state)
     self.net.to(self.device)
     self.ema = copy.deepcopy(self.net).eval().requires_grad_(False)
+    # Compiled for their own batch alone; `denoise` has another.
+    self.trained, self.sampled = self.net, self.ema
+    if args.dtype == "bfloat16":
+      autocast(self.net, self.device)
+      autocast(self.ema, self.device)
+    if args.compile:
+      self.trained, self.sampled = (
+        torch.compile(net, dynamic=False) for net in (self.net, self.ema)
+      )
     self.loss = EDMLoss()
     ops = ("yflip", "scale", "rotate_frac", "aniso", "translate_frac")
     self.augment = AugmentPipe(p=0.12, xflip=1e8, **dict.fromkeys(ops, 1))
@@ -70,8 +93,7 @@ class Worker:
         torch.from_numpy(file[name]).to(self.device)
         for name in ("noisy", "sigma")
       )
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cuda.matmul.allow_tf32 = False
+    allow_tf32(False, False)
     with torch.no_grad():
       clean = self.ema(noisy, sigma)
     np.save(f"{self.args.files}/denoised.npy", clean.cpu().numpy())
@@ -82,23 +104,22 @@ class Worker:
 
     # What PyTorch does if it is not told otherwise, as in generate.py.
     torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.allow_tf32 = True
+    allow_tf32(*TF32[self.args.tf32]["sample"])
     latents = torch.randn(self.args.batch_size, 3, 32, 32, device=self.device)
     with torch.no_grad():
-      images = edm_sampler(self.ema, latents, num_steps=self.args.steps)
+      images = edm_sampler(self.sampled, latents, num_steps=self.args.steps)
     (images * 127.5 + 128).clip(0, 255).to(torch.uint8).cpu()
 
   def train(self) -> None:
     """A step as the published loop makes it: loss, Adam, average."""
     # What train.py tells PyTorch.
     torch.backends.cudnn.benchmark = True
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cuda.matmul.allow_tf32 = False
+    allow_tf32(*TF32[self.args.tf32]["train"])
     self.net.train()
     self.adam.zero_grad(set_to_none=True)
     images = self.images.to(torch.float32) / 127.5 - 1
     labels = torch.zeros(len(images), 0, device=self.device)
-    loss = self.loss(self.net, images, labels, augment_pipe=self.augment)
+    loss = self.loss(self.trained, images, labels, augment_pipe=self.augment)
     (loss.sum() / len(images)).backward()
     for param in self.net.parameters():
       if param.grad is not None:
@@ -110,6 +131,25 @@ class Worker:
       pairs = zip(self.ema.parameters(), self.net.parameters(), strict=True)
       for average, param in pairs:
         average.copy_(param.lerp(average, 0.999))
+
+
+def allow_tf32(convolutions: bool, products: bool) -> None:
+  """What float32 convolutions and matrix products may round to TF32."""
+  torch.backends.cudnn.allow_tf32 = convolutions
+  torch.backends.cuda.matmul.allow_tf32 = products
+
+
+def autocast(net: Any, device: torch.device) -> None:
+  """Lets the U-Net of a denoiser run in bfloat16 where PyTorch allows it."""
+  forward = net.model.forward
+
+  def in_bfloat16(*args: Any, **kwargs: Any) -> torch.Tensor:
+    with torch.autocast(device.type, torch.bfloat16):
+      result = forward(*args, **kwargs)
+    # EDMPrecond takes nothing else.
+    return result.float()
+
+  net.model.forward = in_bfloat16
 
 
 if __name__ == "__main__":

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import monitoring
 
 from lowdiff_jax.diffusion.cascade import Stage
 from lowdiff_jax.generate.generator import Generator
 from lowdiff_jax.profiling import flops
+from lowdiff_jax.profiling.compiled import compile_program
 from lowdiff_jax.types import Array, Batch, Condition
 
 
@@ -62,7 +62,7 @@ def benchmark(
       None,  # Explicit, as in `Generator.generate`: the same program.
     )
     jitted = candidate.generator.program(candidate.stages)
-    program, compile_row = _compile(jitted, args)
+    program, compile_row = compile_program(jitted, args)
     calls.append((candidate.generator.decode, program, args))
     cost = sampling_cost(candidate)
     rows.append({"name": candidate.name, **cost, **compile_row})
@@ -89,36 +89,6 @@ def benchmark(
       row["images_per_second_undecoded"] * row["gflop_per_image"] * 1e9 / peak
     )
   return rows
-
-
-def _compile(
-  generate: Any, args: tuple[Any, ...]
-) -> tuple[Any, dict[str, Any]]:
-  """Compiles; returns the program, its compile time and its memory."""
-  hits: list[str] = []
-
-  def listener(event: str, **unused: Any) -> None:
-    del unused
-    hits.append(event)
-
-  monitoring.register_event_listener(listener)
-  since = time.perf_counter()
-  program = generate.compile(*args)
-  seconds = time.perf_counter() - since
-  monitoring.unregister_event_listener(listener)
-  memory = program.memory_analysis()
-  peak = (
-    memory.temp_size_in_bytes
-    + memory.argument_size_in_bytes
-    + memory.output_size_in_bytes
-  )
-  cached = any(event.endswith("cache_hits") for event in hits)
-  return program, {
-    "compile_seconds": seconds,
-    "compile_from_cache": cached,
-    "peak_memory_bytes": peak,
-    "temporary_memory_bytes": memory.temp_size_in_bytes,
-  }
 
 
 def sampling_cost(candidate: Candidate) -> dict[str, Any]:
@@ -205,7 +175,7 @@ def time_training(
     Median images/s, compile seconds, peak bytes of memory of the compiled
     program, and those of its temporaries (activations, workspaces).
   """
-  program, row = _compile(step, (state, key, batch))
+  program, row = compile_program(step, (state, key, batch))
   seconds = []
   for repeat in range(repeats + 2):
     since = time.perf_counter()

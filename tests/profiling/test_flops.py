@@ -8,10 +8,13 @@ import jax.numpy as jnp
 import pytest
 from jax._src.cudnn import fused_attention_stablehlo as cudnn
 
+from lowdiff_jax.console import Compiling
+from lowdiff_jax.experiment.cost import training_macs
 from lowdiff_jax.experiment.parts import build_experiment
 from lowdiff_jax.experiment.schema import resolutions
 from lowdiff_jax.models import attention
 from lowdiff_jax.profiling import flops, throughput
+from lowdiff_jax.profiling.compiled import compile_program
 from lowdiff_jax.types import ImageSpec
 from tests import tiny
 
@@ -81,3 +84,26 @@ def test_peak_of_this_device():
   """Of the order of a matrix product's speed, and never of a data sheet's."""
   peak = flops.peak("float32")
   assert 1e8 < peak.flops < 1e13 and "matrix product" in peak.name
+
+
+def test_training_costs_three_evaluations_of_each_image_of_a_stage():
+  fields = tiny.stages(batch_size=(8, 4))
+  experiment = tiny.experiment(**fields)
+  params = experiment.state_shapes.params
+  low, high = (
+    throughput.evaluation_cost(experiment.generator, params, side, side == 8)
+    for side in (4, 8)
+  )
+  assert training_macs(experiment) == 3 * (8 * low + 4 * high)
+  assert low != high
+
+
+def test_memory_counts_a_donated_array_once():
+  size = 2**20
+  row = {}
+  for donated in ((), (0,)):
+    function = Compiling("a sum", lambda x: x + 1, donate_argnums=donated)
+    _, row[donated] = compile_program(function, (jnp.zeros(size),))
+  assert row[()]["peak_memory_bytes"] >= 2 * 4 * size
+  assert row[(0,)]["peak_memory_bytes"] == pytest.approx(4 * size, rel=0.01)
+  assert not row[()]["cudnn_attention"]
