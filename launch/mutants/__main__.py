@@ -32,6 +32,7 @@ FIRST = {
   "models/unified.py": DENOISER,
   "train/checkpoint.py": "tests/train/test_checkpoint.py",
   "train/ema.py": "tests/train/test_averages.py",
+  "train/gradient.py": "tests/train/test_gradient.py",
   "train/loop.py": "tests/train/test_loop.py",
   "train/manifest.py": "tests/train/test_checkpoint.py",
   "train/objective.py": "tests/train/test_objective.py",

@@ -114,21 +114,21 @@ MUTANTS = tuple(
     ),
     (
       _LOSS,
-      "images[k - 1][: stage.images] if k",
-      "images[k - 1][-stage.images :] if k",
+      "(images[k], low_res, label, augment)",
+      "(images[k], low_res, label[::-1], augment)",
     ),
     (_LOSS, "keys[3], stage.images", "keys[1], stage.images"),
-    (_LOSS, "      keys[2],\n", "      keys[1],\n"),
+    (_LOSS, "keys[2], low_res", "keys[1], low_res"),
     (
       _LOSS,
       "split(jax.random.fold_in(key, stage.resolution), 4)",
       "split(key, 4)",
     ),
-    (_LOSS, "augment=augment[: stage.images]", "augment=None"),
+    (_LOSS, "augment=distortion", "augment=None"),
     (
       _LOSS,
-      "image, len(stages))\n  total",
-      "image, len(stages))[::-1]\n  total",
+      "image, len(stages))\n  examples",
+      "image, len(stages))[::-1]\n  examples",
     ),
     (
       _LOSS,
@@ -137,8 +137,8 @@ MUTANTS = tuple(
     ),
     (
       _LOSS,
-      "sigma=sigma, weight=stage.weight",
-      "sigma=sigma, weight=lambda s: 1.0",
+      "sigma=sigma, weight=stage.weight\n    )\n    loss,",
+      "sigma=sigma, weight=lambda s: 1.0\n    )\n    loss,",
     ),
     # Noise: grids, distributions, keys.
     (_NOISE, "root**rho", "root ** (rho - 1)"),

@@ -4,6 +4,7 @@ from launch.mutants.planted import Mutant
 
 _CASCADE = "diffusion/cascade.py"
 _SAMPLER = "diffusion/sampler.py"
+_GRADIENT = "train/gradient.py"
 _GUIDANCE = "diffusion/guidance.py"
 _SETTINGS = "diffusion/settings.py"
 _EMA = "train/ema.py"
@@ -104,6 +105,8 @@ MUTANTS = tuple(
     (_EMA, "jnp.minimum(half_life, ramped)", "jnp.maximum(half_life, ramped)"),
     (_EMA, "p + kept * (a - p)", "a + kept * (p - a)"),
     (_EMA, "seen * ramp if", "seen if"),
+    (_GRADIENT, "lambda x: x / count", "lambda x: x / mesh.size"),
+    (_GRADIENT, "psum(metrics, AXES)", "psum(metrics, 'data')"),
     (_STEP, "jax.random.fold_in(key, state.step)", "key"),
     (_STEP, "state.step + 1", "state.step + 2"),
     (_STEP, "jnp.uint32(batch_size)", "jnp.uint32(1)"),

@@ -90,9 +90,9 @@ def _product(formula: str, a: Array, b: Array) -> Array:
 def fused_attention(device: jax.Device) -> Callable[..., Array]:
   """`attention` with the fastest kernel for `device`."""
   capability = getattr(device, "compute_capability", None)
-  if capability and device not in jax.devices():
-    # JAX admits the larger heads of Hopper only where it finds one itself.
-    capability = min(capability, "8.9", key=float)
+  if capability == "9.0" and device not in jax.devices():
+    # JAX lets larger heads through only where it finds a Hopper itself.
+    capability = "8.9"
   return functools.partial(attention, capability=capability)
 
 
