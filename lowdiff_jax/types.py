@@ -51,12 +51,15 @@ class Condition(NamedTuple):
     low_res: [B, H/2, W/2, C], the next lower resolution; None without one.
     low_res_sigma: [B], std of the noise that was added to `low_res`.
     augment: [B, D], how a training image was distorted; None if it was not.
+    position: [B], of a training image in its batch, by which its masks of
+      dropout are drawn; None for no dropout.
   """
 
   label: Array | None = None
   low_res: Array | None = None
   low_res_sigma: Array | None = None
   augment: Array | None = None
+  position: Array | None = None
 
 
 # (noisy [B,H,W,C], sigma [B], condition) -> clean estimate [B,H,W,C], float32.
@@ -100,7 +103,7 @@ class Backbone(Protocol):
     stage: Array | None = None,
     *,
     augment: Array | None = None,
-    train: bool = False,
+    position: Array | None = None,
   ) -> Array:
     """F(x; c_noise).
 
@@ -110,7 +113,8 @@ class Backbone(Protocol):
       label: [B] classes or `NO_LABEL`; needed if the network has classes.
       stage: [B, embedding_dim] added to the noise embedding.
       augment: [B, D] augmentation labels; None for zeros.
-      train: whether dropout is on.
+      position: [B] of each image in its batch, by which dropout is drawn; None
+        for no dropout.
 
     Returns:
       [B,H,W,C] float32.

@@ -43,15 +43,12 @@ class Examples(NamedTuple):
     eps: [B,H,W,C] standard normal noise.
     sigma: [B] noise levels.
     cond: the condition.
-    position: [B] of each image in the stage's batch, for what the network
-      draws for each image.
   """
 
   clean: Array
   eps: Array
   sigma: Array
   cond: Condition
-  position: Array
 
 
 def edm_weight(sigma: Array, *, sigma_data: float) -> Array:
@@ -156,8 +153,7 @@ def draw_examples(
         noise.lognormal_sigmas(
           keys[3], stage.images, stage.p_mean, stage.p_std
         ),
-        cond._replace(augment=distortion),
-        jnp.arange(stage.images),
+        cond._replace(augment=distortion, position=jnp.arange(stage.images)),
       )
     )
   return tuple(examples)
@@ -189,7 +185,7 @@ def cascade_loss(
   """
   total: Array = jnp.zeros(())
   metrics: Metrics = {}
-  for stage, (clean, eps, sigma, cond, _) in zip(stages, examples, strict=True):
+  for stage, (clean, eps, sigma, cond) in zip(stages, examples, strict=True):
     losses = denoising_loss(
       denoise, clean, eps, cond, sigma=sigma, weight=stage.weight
     )

@@ -148,7 +148,6 @@ def make_objective(
     loss_stages(config),
     config.model.label_dropout,
     config.data.augment,
-    dropout=config.model.get("dropout", 0.0) > 0,
   )
 
 

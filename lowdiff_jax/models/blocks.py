@@ -127,7 +127,10 @@ class UNetBlock(nn.Module):
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, x: Array, emb: Array, *, train: bool) -> Array:
+  def __call__(
+    self, x: Array, emb: Array, position: Array | None = None
+  ) -> Array:
+    """[B,H,W,C] -> [B,H',W',features]; `position` as in `types.Backbone`."""
     channels = x.shape[-1]
     h = layers.silu(layers.group_norm(channels, "norm0")(x))
     h = self._resample(h.astype(self.dtype))
@@ -139,8 +142,9 @@ class UNetBlock(nn.Module):
     shift = nn.Dense(self.features, kernel_init=init, name="affine")(emb)
     h = h + shift[:, None, None, :]
     h = layers.silu(layers.group_norm(self.features, "norm1")(h))
-    if train and self.dropout:
-      h = layers.dropout(self.make_rng("dropout"), h, self.dropout)
+    if position is not None and self.dropout:
+      key = self.make_rng("dropout")
+      h = layers.dropout(key, position, h, self.dropout)
     last = layers.conv(self.features, gain=1e-5, dtype=self.dtype, name="conv1")
     h = last(h)
     skip = self._resample(x)

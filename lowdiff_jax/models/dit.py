@@ -14,8 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from lowdiff_jax.models import dit_blocks, layers, position
+from lowdiff_jax.models import dit_blocks, layers
 from lowdiff_jax.models.attention import KEPT, attention
+from lowdiff_jax.models.position import rotary_table, sincos_table
 from lowdiff_jax.types import NO_LABEL, Array, UserError
 
 # (depth, hidden size, heads)
@@ -68,9 +69,7 @@ class LightningDiT(nn.Module):
   num_classes: int = 0
   qk_norm: bool = False
   positions: str = "integer"
-  position_table: Callable[[np.ndarray, int], np.ndarray] = (
-    position.sincos_table
-  )
+  position_table: Callable[[np.ndarray, int], np.ndarray] = sincos_table
   condition_channels: int = 0
   remat: str = "none"
   dtype: Any = jnp.float32
@@ -90,7 +89,7 @@ class LightningDiT(nn.Module):
     stage: Array | None = None,
     *,
     augment: Array | None = None,
-    train: bool = False,
+    position: Array | None = None,
   ) -> Array:
     """Predicts the velocity F(x; c_noise), which points from noise to data.
 
@@ -100,7 +99,7 @@ class LightningDiT(nn.Module):
       label: [B] classes or `NO_LABEL`; needed if the network has classes.
       stage: [B, embedding_dim] added to the time embedding.
       augment: must be None; this network takes no augmentation labels.
-      train: ignored: there is no dropout.
+      position: ignored: there is no dropout.
 
     Returns:
       [B,H,H,out_channels] float32.
@@ -108,7 +107,7 @@ class LightningDiT(nn.Module):
     Raises:
       UserError: `augment` is not None.
     """
-    del train
+    del position
     if augment is not None:
       raise UserError("a DiT takes no augmentation labels; set augment to 0")
     batch, side = x.shape[0], x.shape[1] // self.patch_size
@@ -118,7 +117,7 @@ class LightningDiT(nn.Module):
     x = x.astype(self.dtype)
     emb = self._embed_image(c_noise, label, stage)
     head_dim = self.hidden_size // self.num_heads
-    rotation = position.rotary_table(positions, head_dim)
+    rotation = rotary_table(positions, head_dim)
     carry = (x, dit_blocks.mean_square(x))
     (x, _), _ = self._blocks()(carry, emb, rotation)
     p, c = self.patch_size, self.out_channels

@@ -79,9 +79,21 @@ def silu(x: Array) -> Array:
   return half + half * jnp.tanh(half)
 
 
-def dropout(key: Array, x: Array, rate: float) -> Array:
-  """Zeroes elements with probability `rate`, divides the others by 1 - rate."""
-  kept = jax.random.bernoulli(key, 1 - rate, x.shape)
+def dropout(key: Array, position: Array, x: Array, rate: float) -> Array:
+  """Zeroes elements with probability `rate`, divides the others by 1 - rate.
+
+  Args:
+    key: random key.
+    position: [B]; the mask of image i depends on key and position[i] alone.
+    x: [B,H,W,C].
+    rate: probability, below 1.
+
+  Returns:
+    [B,H,W,C].
+  """
+  keys = jax.vmap(jax.random.fold_in, (None, 0))(key, position)
+  draw = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - rate, x.shape[1:]))
+  kept = draw(keys)
   # Otherwise the backward pass draws it again, twice.
   kept = jax.lax.optimization_barrier(kept)
   return jnp.where(kept, x / (1 - rate), 0.0)

@@ -75,7 +75,7 @@ class UNet(nn.Module):
     stage: Array | None = None,
     *,
     augment: Array | None = None,
-    train: bool = False,
+    position: Array | None = None,
   ) -> Array:
     """F(x; c_noise).
 
@@ -85,7 +85,8 @@ class UNet(nn.Module):
       label: [B] classes or `NO_LABEL`; needed if the network has classes.
       stage: [B, embedding_dim] added to the noise embedding.
       augment: [B, augment_dim] augmentation labels; None for zeros.
-      train: whether dropout is on.
+      position: [B] of each image in its batch, by which dropout is drawn; None
+        for no dropout.
 
     Returns:
       [B,H,W,out_channels] float32.
@@ -99,8 +100,8 @@ class UNet(nn.Module):
       self.augment_dim,
       name="mapping",
     )(c_noise, label, augment, stage)
-    x, skips = self._encode(x, emb, first, train)
-    x = self._decode(x, skips, emb, first, train)
+    x, skips = self._encode(x, emb, first, position)
+    x = self._decode(x, skips, emb, first, position)
     side = self._side(first)
     x = layers.group_norm(x.shape[-1], f"dec_{side}_aux_norm")(x)
     name = f"dec_{side}_aux_conv"
@@ -120,7 +121,7 @@ class UNet(nn.Module):
     return f"{self.resolution >> level}x{self.resolution >> level}"
 
   def _encode(
-    self, x: Array, emb: Array, first: int, train: bool
+    self, x: Array, emb: Array, first: int, position: Array | None
   ) -> tuple[Array, list[Array]]:
     """Returns the innermost features and the skips, from the outermost in."""
     skips, aux = [], x
@@ -134,7 +135,7 @@ class UNet(nn.Module):
         aux = x if level else aux
       else:
         down = self._block(f"enc_{side}_down", x.shape[-1], resample="down")
-        x = down(x, emb, train=train)
+        x = down(x, emb, position)
         if self.encoder == "residual":
           aux = self._residual(aux, level, x.shape[-1]).astype(jnp.float32)
           x = aux = ((x + aux) * 0.5**0.5).astype(self.dtype)
@@ -143,7 +144,7 @@ class UNet(nn.Module):
       attention = self.resolution >> level in self.attn_resolutions
       for i in range(self.num_blocks):
         block = self._block(f"enc_{side}_block{i}", width, attention=attention)
-        x = block(x, emb, train=train)
+        x = block(x, emb, position)
         skips.append(x)
     return x, skips
 
@@ -166,7 +167,12 @@ class UNet(nn.Module):
     return resample.halve(conv(aux), self.taps, padded=False)
 
   def _decode(
-    self, x: Array, skips: list[Array], emb: Array, first: int, train: bool
+    self,
+    x: Array,
+    skips: list[Array],
+    emb: Array,
+    first: int,
+    position: Array | None,
   ) -> Array:
     """Returns the features at the entry level's resolution."""
     last = len(self.channel_mult) - 1
@@ -174,18 +180,18 @@ class UNet(nn.Module):
       side = self._side(level)
       if level == last:
         block = self._block(f"dec_{side}_in0", x.shape[-1], attention=True)
-        x = block(x, emb, train=train)
-        x = self._block(f"dec_{side}_in1", x.shape[-1])(x, emb, train=train)
+        x = block(x, emb, position)
+        x = self._block(f"dec_{side}_in1", x.shape[-1])(x, emb, position)
       else:
         up = self._block(f"dec_{side}_up", x.shape[-1], resample="up")
-        x = up(x, emb, train=train)
+        x = up(x, emb, position)
       width = self.model_channels * self.channel_mult[level]
       attends = self.resolution >> level in self.attn_resolutions
       for i in range(self.num_blocks + 1):
         attention = attends and i == self.num_blocks
         block = self._block(f"dec_{side}_block{i}", width, attention=attention)
         x = jnp.concatenate([x, skips.pop()], axis=-1)
-        x = block(x, emb, train=train)
+        x = block(x, emb, position)
     return x
 
   def _block(

@@ -50,8 +50,6 @@ class UnifiedDenoiser(nn.Module):
     noisy: Array,
     sigma: Array,
     cond: Condition,
-    *,
-    train: bool = False,
   ) -> Array:
     """Estimates the clean image; see `types.Denoiser`."""
     resolution = noisy.shape[1]
@@ -78,7 +76,7 @@ class UnifiedDenoiser(nn.Module):
       cond.label,
       embedding,
       augment=cond.augment,
-      train=train,
+      position=cond.position,
     )
     return origin + pre.c_skip * noisy + pre.c_out * output
 
@@ -158,7 +156,7 @@ def bind(
   Args:
     denoiser: the denoiser.
     params: its parameters.
-    dropout_key: enables training mode with this key for dropout.
+    dropout_key: for dropout, which is on where a condition has positions.
 
   Returns:
     The function.
@@ -171,13 +169,7 @@ def bind(
       return apply({"params": params}, noisy, sigma, cond)
     # Stages must not share dropout masks.
     key = jax.random.fold_in(dropout_key, noisy.shape[1])
-    return apply(
-      {"params": params},
-      noisy,
-      sigma,
-      cond,
-      train=True,
-      rngs={"dropout": key},
-    )
+    rngs = {"dropout": key}
+    return apply({"params": params}, noisy, sigma, cond, rngs=rngs)
 
   return denoise

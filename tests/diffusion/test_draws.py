@@ -50,7 +50,7 @@ def stage(side):
 
 
 def test_all_draws_of_the_loss_are_independent():
-  _, (_, eps, sigma, cond, _) = loss.draw_examples(
+  _, (_, eps, sigma, cond) = loss.draw_examples(
     jax.random.key(0),
     jnp.zeros((COUNT, 4, 4, 1)),
     jnp.zeros(COUNT, jnp.int32),

@@ -24,7 +24,7 @@ class Probe(nn.Module):
 
   @nn.compact
   def __call__(
-    self, x, c_noise, label=None, stage=None, *, augment=None, train=False
+    self, x, c_noise, label=None, stage=None, *, augment=None, position=None
   ):
     self.report((x, c_noise, label, stage))
     return 0.1 * x[..., :2]
@@ -120,7 +120,7 @@ def test_dropout_differs_between_resolutions():
   drawn = {}
 
   class Draw(nn.Module):
-    def __call__(self, noisy, sigma, cond, *, train=False):
+    def __call__(self, noisy, sigma, cond):
       key = self.make_rng("dropout")
       drawn[noisy.shape[1]] = float(jax.random.uniform(key))
       return noisy

@@ -66,12 +66,16 @@ def test_attention_sorts_the_columns_of_qkv(heads):
 
 def test_dropout():
   key, x = jax.random.key(0), normal(0, 4, 16, 16, 8)
-  y, pull = jax.vjp(lambda x: layers.dropout(key, x, 0.25), x)
+  position = jnp.arange(len(x))
+  y, pull = jax.vjp(lambda x: layers.dropout(key, position, x, 0.25), x)
   kept = y != 0
   assert 0.73 < kept.mean() < 0.77
   np.testing.assert_allclose(y, jnp.where(kept, x / 0.75, 0), rtol=1e-6)
   (gradient,) = pull(jnp.ones_like(x))
   np.testing.assert_allclose(gradient, kept / 0.75)
+  # An image keeps its mask wherever it is.
+  other = layers.dropout(key, position[::-1], x[::-1], 0.25)
+  np.testing.assert_allclose(other[::-1], y, rtol=1e-6)
 
 
 def test_a_convolution_and_its_gradients():

@@ -40,7 +40,7 @@ def test_images_are_normalised_and_labels_dropped():
   spy, objective, batch = run(4000, label_dropout=0.25)
   train_loss(objective, 1.0, jax.random.key(0), batch)
   ((params, noisy, sigma, cond, kwargs),) = spy.calls
-  assert params == 1.0 and kwargs["train"]
+  assert params == 1.0 and kwargs["rngs"]
   assert abs((cond.label == NO_LABEL).mean() - 0.25) < 0.03
   assert cond.augment is None
   eps = noisy - (batch.image / 127.5 - 1)
