@@ -69,7 +69,7 @@ def make_evaluator(
     return _own_evaluator(config, data, parts)
   with console.taking(f"loading {path}"):
     inception = load_inception(path, config.evaluation.side)
-  mesh = distributed.make_mesh(**config.mesh)
+  mesh = distributed.make_mesh()
   extract = compute.inception_extract(
     inception, config.evaluation.batch_size, mesh
   )
