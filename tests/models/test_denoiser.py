@@ -244,8 +244,10 @@ def test_condition_without_noise_is_finite():
 def test_dropout_is_on_in_training_only():
   params = randomised(init((4, 8)))
   denoiser = make((4, 8), dropout=0.5)
+  noisy, sigma, cond = inputs(8)
+  trained = cond._replace(position=jnp.arange(len(noisy)))
   first, second = (
-    unified.bind(denoiser, params, jax.random.key(i))(*inputs(8))
+    unified.bind(denoiser, params, jax.random.key(i))(noisy, sigma, trained)
     for i in (1, 2)
   )
   assert jnp.abs(first - second).max() > 1e-3
