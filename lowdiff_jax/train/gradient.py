@@ -80,6 +80,9 @@ def _sum_over_parts(function: Callable[[Any], Any], parts: Any) -> Any:
     return jax.tree.map(jnp.add, total, function(part)), None
 
   first = jax.tree.map(lambda x: x[0], parts)
+  if len(jax.tree.leaves(parts)[0]) == 1:
+    # XLA for CPUs is slow at the gradients of convolutions inside loops.
+    return jax.tree.map(lambda x: x.astype(jnp.float32), function(first))
   shapes = jax.eval_shape(function, first)
   zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.float32), shapes)
   return jax.lax.scan(add, zeros, parts)[0]

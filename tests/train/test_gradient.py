@@ -4,10 +4,14 @@ import functools
 
 import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jax.sharding import PartitionSpec as P
+
 from lowdiff_jax import distributed
+from lowdiff_jax.train.gradient import make_gradient
 from lowdiff_jax.types import Batch
 from tests import tiny
 
@@ -74,3 +78,24 @@ def test_parts_and_devices_with_dropout_and_augmentation():
 
   many = outcome(8, **{"mesh.fsdp": 2, "train.microbatches": 2})
   assert_same(many, outcome(1))
+
+
+@pytest.mark.parametrize(("microbatches", "loops"), [(1, False), (2, True)])
+def test_a_whole_batch_is_no_loop(microbatches, loops):
+  """XLA for CPUs is slow at the gradients of convolutions inside loops."""
+
+  def loss(params, key, examples):
+    del key
+    return jnp.mean((examples - params) ** 2), {}
+
+  mesh = distributed.make_mesh(devices=jax.devices()[:2])
+  gradient = make_gradient(
+    lambda key, batch: batch.image,
+    loss,
+    mesh,
+    P(),
+    microbatches=microbatches,
+  )
+  batch = Batch(jnp.zeros((4, 3)), jnp.zeros(4, jnp.int32))
+  lowered = jax.jit(gradient).lower(jnp.zeros(3), jax.random.key(0), batch)
+  assert ("stablehlo.while" in lowered.as_text()) == loops
