@@ -26,17 +26,19 @@ Item = TypeVar("Item")
 # Of the mesh; a batch is split over both.
 AXES = ("data", "fsdp")
 ROWS = P(AXES)
-# Bytes of one device by its data sheet.
+_GIB = 2**30
+# Bytes of one device: of a TPU v5 or v6 what its compiler admits, of an H100
+# what its driver reports, else by the data sheet.
 MEMORY = {
   "B200": 180e9,
   "H200": 141e9,
-  "H100": 80e9,
+  "H100": 84_942_979_072,
   "A100-SXM4-40GB": 40e9,
   "A100": 80e9,
   "TPU v4": 32e9,
-  "TPU v5 lite": 16e9,
-  "TPU v5": 95e9,
-  "TPU v6 lite": 32e9,
+  "TPU v5 lite": 15.75 * _GIB,
+  "TPU v5": 95.74 * _GIB,
+  "TPU v6 lite": 31.25 * _GIB,
 }
 # Splitting a smaller array costs more in messages than it saves in memory.
 MIN_FSDP_SIZE = 2**12

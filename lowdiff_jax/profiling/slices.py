@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 import jax
 from jax.experimental import topologies
 
+from lowdiff_jax.distributed import MEMORY
 from lowdiff_jax.types import UserError
-
-GIB = 2**30
 
 
 class Slice(NamedTuple):
@@ -63,12 +62,12 @@ GPU_SHARE = 0.75
 
 
 def _tpus() -> Iterator[Slice]:
-  # Generation, memory in GiB that the compiler admits, clock, shapes, and
-  # TensorCores per chip, which the names of v5p count.
-  for kind, memory, clock, shapes, cores in (
-    ("v5e", 15.75, 1.5e9, _FLAT, 1),
-    ("v5p", 95.74, 1.75e9, _CUBES, 2),
-    ("v6e", 31.25, 1.75e9, _FLAT, 1),
+  # Generation, JAX's name of it, clock, shapes, and TensorCores per chip, which
+  # the names of v5p count.
+  for kind, device, clock, shapes, cores in (
+    ("v5e", "TPU v5 lite", 1.5e9, _FLAT, 1),
+    ("v5p", "TPU v5", 1.75e9, _CUBES, 2),
+    ("v6e", "TPU v6 lite", 1.75e9, _FLAT, 1),
   ):
     for chips, sides in shapes.items():
       yield Slice(
@@ -76,13 +75,12 @@ def _tpus() -> Iterator[Slice]:
         "tpu",
         f"{kind}:{'x'.join(map(str, sides))}",
         chips,
-        memory * GIB,
+        MEMORY[device],
         clock,
       )
 
 
 # An H100 SXM of 80 GB as a GpuTargetConfig of XLA, by its data sheet.
-_H100_MEMORY = 84_942_979_072
 _H100 = f"""
 gpu_device_info {{
   threads_per_block_limit: 1024
@@ -98,7 +96,7 @@ gpu_device_info {{
   memory_bandwidth: 3352320000000
   l2_cache_size: 52428800
   clock_rate_ghz: 1.98
-  device_memory_size: {_H100_MEMORY}
+  device_memory_size: {MEMORY["H100"]}
   shared_memory_per_block_optin: 232448
   cuda_compute_capability {{ major: 9 }}
   registers_per_core_limit: 65536
@@ -115,7 +113,7 @@ SLICES = {
   for one in (
     *_tpus(),
     *(
-      Slice(f"h100-{n}", "cuda", f"1x1x{n}", n, GPU_SHARE * _H100_MEMORY)
+      Slice(f"h100-{n}", "cuda", f"1x1x{n}", n, GPU_SHARE * MEMORY["H100"])
       for n in (1, 2, 4, 8)
     ),
   )
