@@ -17,6 +17,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +27,7 @@ from lowdiff_jax.experiment.plan import as_flags
 from lowdiff_jax.profiling.slices import SLICES
 
 PAGE = Path("docs/accelerators.md")
-BEGIN, END = "<!-- plans: begin -->", "<!-- plans: end -->"
+MARKS = "<!-- plans: begin -->", "<!-- plans: end -->"
 COLUMNS = (
   "page",
   "slice",
@@ -103,28 +104,29 @@ def main() -> int:
   parser.add_argument("--page", type=Path, default=PAGE)
   args = parser.parse_args()
   chosen = [row for row in ROWS if re.search(args.rows, row.name())]
-  failed = [row for row in chosen if not _planned(row, args)]
+  failed = [
+    row for row in chosen if not planned(row, args.workdir, args.cuda_python)
+  ]
   # Of former calls too, whatever part of the rows this one was asked for.
-  records = {row: _read(row, args.workdir) for row in ROWS}
-  write_table(
-    args.page, {row: record for row, record in records.items() if record}
-  )
+  records = {row: read(row, args.workdir) for row in ROWS}
+  cells = {row: _cells(row, one) for row, one in records.items() if one}
+  write_table(args.page, MARKS, COLUMNS, cells)
   for row in failed:
     print(f"failed: {row.name()}, see {args.workdir / row.name()}.log")
   return int(bool(failed))
 
 
-def _planned(row: Row, args: argparse.Namespace) -> bool:
+def planned(row: Row, workdir: Path, cuda_python: str | None = None) -> bool:
   """Whether there is a plan of the row, which is made if there is none."""
-  if _read(row, args.workdir):
+  if read(row, workdir):
     return True
   is_gpu = SLICES[row.slice].platform == "cuda"
-  python = args.cuda_python if is_gpu else sys.executable
+  python = cuda_python if is_gpu else sys.executable
   if python is None:
     print(f"left out: {row.name()} needs --cuda-python", flush=True)
     return True
   print(row.name(), flush=True)
-  folder = args.workdir / row.name()
+  folder = workdir / row.name()
   folder.mkdir(parents=True, exist_ok=True)
   with Path(f"{folder}.log").open("w") as log:
     done = subprocess.run(
@@ -133,34 +135,39 @@ def _planned(row: Row, args: argparse.Namespace) -> bool:
   return done.returncode == 0
 
 
-def _read(row: Row, workdir: Path) -> dict[str, Any]:
+def read(row: Row, workdir: Path) -> dict[str, Any]:
+  """The plan.json of a row; empty if there is none."""
   path = workdir / row.name() / "plan.json"
   return json.loads(path.read_text()) if path.exists() else {}
 
 
-def write_table(page: Path, records: dict[Row, dict[str, Any]]) -> None:
-  """Writes the table and its commands between the marks of a page.
+def write_table(
+  page: Path,
+  marks: tuple[str, str],
+  columns: Sequence[str],
+  cells: Mapping[Row, Sequence[str]],
+) -> None:
+  """Writes a table and the commands of its rows between two marks of a page.
 
   Args:
     page: a Markdown file.
-    records: of each row, as in plan.json.
+    marks: lines of it, which stay.
+    columns: their names.
+    cells: of each row.
 
   Raises:
     ValueError: the page has no marks.
   """
-  lines = [_line(COLUMNS), _line(["---"] * len(COLUMNS))]
-  for row, record in records.items():
-    lines.append(_line(_cells(row, record)))
-  commands = "\n".join(
-    shlex.join(["python", *row.command()]) for row in records
-  )
-  table = "\n".join(lines) + f"\n\n```bash\n{commands}\n```"
-  text = page.read_text()
-  before, begin, rest = text.partition(BEGIN)
-  _, end, after = rest.partition(END)
+  table = [columns, ["---"] * len(columns), *cells.values()]
+  commands = [shlex.join(["python", *row.command()]) for row in cells]
+  lines = [f"| {' | '.join(line)} |" for line in table]
+  lines += ["", "```bash", *commands, "```"]
+  before, begin, rest = page.read_text().partition(marks[0])
+  _, end, after = rest.partition(marks[1])
   if not begin or not end:
-    raise ValueError(f"{page} lacks the marks {BEGIN} and {END}")
-  files.write_text(page, f"{before}{BEGIN}\n\n{table}\n\n{END}{after}")
+    raise ValueError(f"{page} lacks the marks {marks[0]} and {marks[1]}")
+  text = "\n".join(lines)
+  files.write_text(page, f"{before}{begin}\n\n{text}\n\n{end}{after}")
 
 
 def _cells(row: Row, record: dict[str, Any]) -> list[str]:
@@ -183,10 +190,6 @@ def _cells(row: Row, record: dict[str, Any]) -> list[str]:
     *(cell(batch, key) for key in _KEYS[:-1]),
     f"{seconds:.0f}",
   ]
-
-
-def _line(cells: Any) -> str:
-  return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

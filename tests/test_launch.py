@@ -10,7 +10,7 @@ import chex
 import jax
 import pytest
 
-from launch import plan_table
+from launch import plan_table, scaling_table
 from launch.compare import compile_time
 from launch.compare import fid as compare_fid
 from launch.mutants.__main__ import MUTANTS
@@ -93,7 +93,8 @@ def test_the_table_of_plans_keeps_what_was_planned(tmp_path, monkeypatch):
   folder.mkdir()
   (folder / "plan.json").write_text(json.dumps(plan))
   page = tmp_path / "page.md"
-  page.write_text(f"# Before\n{plan_table.BEGIN}old{plan_table.END}\nafter\n")
+  begin, end = plan_table.MARKS
+  page.write_text(f"# Before\n{begin}old{end}\nafter\n")
   arguments = [f"--workdir={tmp_path}", f"--page={page}"]
   arguments.append(f"--rows=^{re.escape(row.name())}$")
   monkeypatch.setattr(sys, "argv", ["plan_table", *arguments])
@@ -113,10 +114,41 @@ def test_the_table_of_plans_keeps_what_was_planned(tmp_path, monkeypatch):
     )
 
 
+def test_the_table_of_scaling(tmp_path, monkeypatch):
+  """By hand: one slice, and eight times its chips for as many images."""
+  for row, chips, computing, moving in (
+    (scaling_table.ROWS[0], 8, 0.3, 0.1),
+    (scaling_table.ROWS[4], 64, 0.04, 0.06),
+  ):
+    step = {
+      "devices": chips,
+      "images": 1024,
+      "needed_bytes": 2**30,
+      "expected_seconds": computing,
+      "collective_bytes": {"all-reduce": 2**20},
+      "collective_seconds": moving,
+    }
+    (tmp_path / row.name()).mkdir()
+    plan = json.dumps({"training": {"as_given": step}})
+    (tmp_path / row.name() / "plan.json").write_text(plan)
+  page = tmp_path / "page.md"
+  page.write_text("\n".join(scaling_table.MARKS))
+  arguments = [f"--workdir={tmp_path}", f"--page={page}", "--rows=^$"]
+  monkeypatch.setattr(sys, "argv", ["scaling_table", *arguments])
+  assert scaling_table.main() == 0
+  rows = [line for line in page.read_text().splitlines() if "v5p" in line][:2]
+  assert rows == [
+    "| 8 | v5p-16 | 1,024 | 128 | 1.0 GiB | 0.3 | 1.0 MiB | 0.1 "
+    "| 2,560 to 3,413 | 100% to 100% |",
+    "| 64 | v5p-128 | 1,024 | 16 | 1.0 GiB | 0.04 | 1.0 MiB | 0.06 "
+    "| 10,240 to 17,067 | 50% to 62% |",
+  ]
+
+
 def test_every_planned_row_is_a_config():
-  names = {row.name() for row in plan_table.ROWS}
-  assert len(names) == len(plan_table.ROWS)
-  for row in plan_table.ROWS:
+  rows = [*plan_table.ROWS, *scaling_table.ROWS]
+  assert len({row.name() for row in rows}) == len(rows)
+  for row in rows:
     page = read_page(f"{REPOSITORY}/{row.page}")
     fields = [f.removeprefix("--config.").split("=") for f in row.fields]
     override(page, {"plan.slice": row.slice, **parse_flags(fields, page)})

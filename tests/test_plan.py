@@ -107,6 +107,7 @@ def test_a_network_of_pixels():
   # Every device gets 12 images of both stages.
   moved = 12 * (4 * 4 + 8 * 8) * 4
   assert record["collective_bytes"]["all-gather"] == moved
+  assert record["collective_seconds"] == moved / 200e9
   speed = record["images"] / record["expected_seconds"]
   assert record["expected_images_per_second"] == pytest.approx(speed)
   peak = 4 * 197e12

@@ -15,6 +15,7 @@ from lowdiff_jax.experiment.plan import as_flags, plan
 from lowdiff_jax.experiment.schema import leaves
 from lowdiff_jax.profiling import slices
 
+_PROGRAMS = {"training": "training step", "sampling": "sampler"}
 # Widths of the table.
 _LABEL, _VALUE, _OPERATION = 24, 22, 70
 # Figures of a program: label and form.
@@ -29,6 +30,7 @@ _ROWS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "moved between devices",
     lambda moved: memory.readable(sum(moved.values())),
   ),
+  "collective_seconds": ("  at least, seconds", "{:.2g}".format),
   "expected_seconds": ("expected seconds", "{:.4g}".format),
   "expected_images_per_second": ("expected images/s", "{:,.1f}".format),
   "expected_mfu": ("expected MFU", "{:.1%}".format),
@@ -76,14 +78,16 @@ def report(record: dict[str, Any]) -> str:
     f"{memory.readable(one['memory'])} each"
   ]
   columns = {}
-  for name, label in (("training", "training step"), ("sampling", "sampler")):
-    part = record[name]
-    columns[label] = part["as_given"]
-    if part.get("with_overrides"):
-      columns[f"{name}, overridden"] = part["with_overrides"]
+  for name, label in _PROGRAMS.items():
+    if name in record:
+      part = record[name]
+      columns[label] = part["as_given"]
+      if part.get("with_overrides"):
+        columns[f"{name}, overridden"] = part["with_overrides"]
   lines += _table(columns)
-  for name in ("training", "sampling"):
-    lines += _advice(name, record[name])
+  for name in _PROGRAMS:
+    if name in record:
+      lines += _advice(name, record[name])
   for label, column in columns.items():
     lines += _operations(label, column)
   return "\n".join(lines)

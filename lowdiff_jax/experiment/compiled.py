@@ -140,7 +140,14 @@ def compile_for(
   record["compile_cpu_seconds"] = time.process_time() - since
   record |= _memory(program, one)
   peak = flops.peak(config.model.dtype, devices).flops
-  return record | _cost(program.as_text(), one, call, peak)
+  estimate = hlo.estimate(program.as_text())
+  sent = estimate.sent(record["fsdp"])
+  return {
+    **record,
+    "collective_bytes": dict(estimate.moved),
+    "collective_seconds": sent / one.bandwidth,
+    **_cost(estimate, one, call, peak),
+  }
 
 
 def _memory(program: Any, one: Slice) -> dict[str, Any]:
@@ -162,15 +169,15 @@ def _memory(program: Any, one: Slice) -> dict[str, Any]:
   }
 
 
-def _cost(text: str, one: Slice, call: _Call, peak: float) -> dict[str, Any]:
-  """What a call is expected to cost, by the program's HLO."""
-  estimate = hlo.estimate(text)
-  record: dict[str, Any] = {"collective_bytes": dict(estimate.moved)}
+def _cost(
+  estimate: hlo.Estimate, one: Slice, call: _Call, peak: float
+) -> dict[str, Any]:
+  """What a call is expected to cost, if the compiler has estimated it."""
   total = estimate.total()
   if not total:
-    return record
+    return {}
   seconds = total / one.clock
-  return record | {
+  return {
     "expected_seconds": seconds,
     "expected_images_per_second": call.images / seconds,
     "expected_mfu": 2 * call.macs / seconds / peak,

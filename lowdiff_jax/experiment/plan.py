@@ -22,7 +22,7 @@ _MICROBATCHES, _BATCH_SIZE = "train.microbatches", "sampling.batch_size"
 
 
 def plan(config: ConfigDict) -> Record:
-  """Compiles the training step and the sampler for config.plan.slice.
+  """Compiles config.plan.programs for config.plan.slice.
 
   Args:
     config: the config.
@@ -35,10 +35,11 @@ def plan(config: ConfigDict) -> Record:
   Raises:
     UserError: the config does not go together with that many devices.
   """
-  return {
-    "training": _plan(config, compiled.training_step, training_overrides),
-    "sampling": _plan(config, compiled.sampler, sampling_overrides),
+  ways = {
+    "training": (compiled.training_step, training_overrides),
+    "sampling": (compiled.sampler, sampling_overrides),
   }
+  return {name: _plan(config, *ways[name]) for name in config.plan.programs}
 
 
 def _plan(

@@ -1,6 +1,6 @@
 """Fields of mode plan."""
 
-from lowdiff_jax.experiment.rules import choice, integer
+from lowdiff_jax.experiment.rules import choice, integer, sequence
 from lowdiff_jax.experiment.schema import Field
 from lowdiff_jax.profiling.slices import SLICES
 
@@ -10,6 +10,12 @@ PLAN_FIELDS = (
     "v5e-8",
     choice(*SLICES),
     "accelerators to compile for; this machine needs none",
+  ),
+  Field(
+    "plan.programs",
+    ("training", "sampling"),
+    sequence(choice("training", "sampling"), least=1),
+    "what to compile",
   ),
   Field(
     "plan.num_classes",

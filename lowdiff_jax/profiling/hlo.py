@@ -79,6 +79,17 @@ class Estimate(NamedTuple):
     """Cycles of the whole program."""
     return self.cycles.total()
 
+  def sent(self, parts: int) -> int:
+    """Bytes that a device sends for the collectives, in the limit of many.
+
+    A sum is sent twice: to be added, and when it is complete.
+
+    Args:
+      parts: into which a reduce-scatter scatters its sum.
+    """
+    times = {"all-reduce": 2, "reduce-scatter": parts}
+    return sum(times.get(kind, 1) * n for kind, n in self.moved.items())
+
 
 def estimate(text: str) -> Estimate:
   """The cost of a program.

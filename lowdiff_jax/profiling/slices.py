@@ -25,6 +25,8 @@ class Slice(NamedTuple):
     topology: XLA's name of it.
     devices: number of devices, as JAX counts them: chips, or GPUs.
     memory: bytes that a program can use on each device.
+    bandwidth: bytes per second that a device can send to others, over all its
+      links, by the data sheet.
     clock: cycles per second of a TPU; 0 for GPUs, for which the compiler
       estimates none.
   """
@@ -34,6 +36,7 @@ class Slice(NamedTuple):
   topology: str
   devices: int
   memory: float
+  bandwidth: float
   clock: float = 0.0
 
 
@@ -56,18 +59,22 @@ _CUBES = {
   64: (4, 4, 4),
   128: (4, 4, 8),
   256: (4, 8, 8),
+  512: (8, 8, 8),
+  1024: (8, 8, 16),
 }
+# Of NVLink 4 in one direction.
+_NVLINK = 450e9
 # JAX allocates this part of a GPU's memory by default.
 GPU_SHARE = 0.75
 
 
 def _tpus() -> Iterator[Slice]:
-  # Generation, JAX's name of it, clock, shapes, and TensorCores per chip, which
-  # the names of v5p count.
-  for kind, device, clock, shapes, cores in (
-    ("v5e", "TPU v5 lite", 1.5e9, _FLAT, 1),
-    ("v5p", "TPU v5", 1.75e9, _CUBES, 2),
-    ("v6e", "TPU v6 lite", 1.75e9, _FLAT, 1),
+  # Generation, JAX's name of it, bandwidth, clock, shapes, and TensorCores per
+  # chip, which the names of v5p count.
+  for kind, device, bandwidth, clock, shapes, cores in (
+    ("v5e", "TPU v5 lite", 200e9, 1.5e9, _FLAT, 1),
+    ("v5p", "TPU v5", 600e9, 1.75e9, _CUBES, 2),
+    ("v6e", "TPU v6 lite", 448e9, 1.75e9, _FLAT, 1),
   ):
     for chips, sides in shapes.items():
       yield Slice(
@@ -76,6 +83,7 @@ def _tpus() -> Iterator[Slice]:
         f"{kind}:{'x'.join(map(str, sides))}",
         chips,
         MEMORY[device],
+        bandwidth,
         clock,
       )
 
@@ -113,7 +121,9 @@ SLICES = {
   for one in (
     *_tpus(),
     *(
-      Slice(f"h100-{n}", "cuda", f"1x1x{n}", n, GPU_SHARE * MEMORY["H100"])
+      Slice(
+        f"h100-{n}", "cuda", f"1x1x{n}", n, GPU_SHARE * MEMORY["H100"], _NVLINK
+      )
       for n in (1, 2, 4, 8)
     ),
   )

@@ -1,6 +1,7 @@
 """Costs that are read from HLO, against numbers worked out by hand."""
 
 import functools
+from collections import Counter
 
 import jax
 import jax.numpy as jnp
@@ -76,6 +77,11 @@ def test_a_program_worked_out_by_hand():
     "all-reduce": 3 * (32 + 1) * 4,
   }
   assert estimate.unknown == {"a_kernel": 3}
+
+
+def test_what_a_device_sends():
+  moved = Counter({"all-reduce": 10, "all-gather": 4, "reduce-scatter": 3})
+  assert hlo.Estimate(Counter(), moved, Counter()).sent(parts=4) == 36
 
 
 def test_a_text_that_is_no_program():
