@@ -30,7 +30,7 @@ _ROWS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "moved between devices",
     lambda moved: memory.readable(sum(moved.values())),
   ),
-  "collective_seconds": ("  at least, seconds", "{:.2g}".format),
+  "collective_seconds": ("  in seconds, at least", "{:.2g}".format),
   "expected_seconds": ("expected seconds", "{:.4g}".format),
   "expected_images_per_second": ("expected images/s", "{:,.1f}".format),
   "expected_mfu": ("expected MFU", "{:.1%}".format),
