@@ -131,7 +131,7 @@ def build_experiment(
     state_shapes=jax.tree.map(
       lambda leaf, where: leaf.update(sharding=where), shapes, shardings
     ),
-    init=lambda: _load(config, jax.jit(init, out_shardings=shardings)(key)),
+    init=lambda: _load(config, _compiled_once(init, shardings)(key)),
     step=Compiling(
       "the training step", step, donate_argnums=0, out_shardings=out
     ),
@@ -164,6 +164,15 @@ def _make_step(
     ema_half_life=config.ema.half_life_images,
     ema_ramp=config.ema.ramp,
   )
+
+
+def _compiled_once(init: Callable[..., Any], shardings: Any) -> Any:
+  """`init`, jitted; it runs once, so what takes time is to compile it."""
+  options = {}
+  if jax.tree.leaves(shardings)[0].mesh.devices.flat[0].platform == "cpu":
+    # A quarter of the time to compile, for the same bits.
+    options["xla_backend_optimization_level"] = 0
+  return jax.jit(init, out_shardings=shardings, compiler_options=options)
 
 
 def _load(config: ConfigDict, fresh: state.TrainState) -> state.TrainState:
