@@ -91,6 +91,10 @@ create() {
   local now
   while true; do
     now="$(state)"
+    if [[ "$now" == UNKNOWN && -z "$answered" ]]; then
+      fail "gcloud does not say what there is in $PROJECT, $ZONE; see above"
+    fi
+    answered=yes
     case "$now" in
       ACTIVE) return ;;
       NONE) request ;;
@@ -177,6 +181,7 @@ if [[ "${1:-}" == --dry-run ]]; then
   dry_run=yes
   shift
 fi
+answered=  # Whether gcloud has answered: later it may fail for a while.
 exec 3>&1
 verb="${1:-}"
 case "$verb" in
