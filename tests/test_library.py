@@ -125,6 +125,16 @@ def test_a_model_folder_is_the_run(trained, tmp_path):
     ld.load(tmp_path / "model")
 
 
+def test_a_run_writes_no_secrets(trained):
+  """Of the environment; config.json and scores hold what flags gave."""
+  assert os.environ["TEST_TOKEN"] == command_line.TOKEN
+  files = [path for path in trained[0].rglob("*") if path.is_file()]
+  assert {"config.json", "metrics.jsonl"} <= {path.name for path in files}
+  for path in files:
+    assert command_line.TOKEN.encode() not in path.read_bytes(), path
+  assert command_line.TOKEN not in trained[2]
+
+
 def test_export_is_a_mode(trained):
   done = command_line.run(
     f"--workdir={trained[0]}", "--mode=export", config=None
