@@ -109,10 +109,13 @@ create() {
 }
 
 setup() {
-  local archive=lowdiff_jax.tar.gz
-  step git archive --prefix=lowdiff_jax/ --output="/tmp/$archive" HEAD
+  local archive="runs/$NAME.tar.gz"
+  step mkdir -p runs
+  step git archive --prefix=lowdiff_jax/ --output="$archive" HEAD \
+    lowdiff_jax configs launch requirements.txt
   # The images of TPU VMs have an older Python; uv brings one.
-  tpus tpu-vm scp "/tmp/$archive" "$NAME:" --worker=all && on_workers all "tar xzf $archive && cd lowdiff_jax \
+  tpus tpu-vm scp "$archive" "$NAME:lowdiff_jax.tar.gz" --worker=all &&
+    on_workers all "tar xzf lowdiff_jax.tar.gz && cd lowdiff_jax \
 && python3 -m pip install --quiet --user uv \
 && python3 -m uv venv --quiet --allow-existing --python=3.12 .venv \
 && python3 -m uv pip install --quiet -r requirements.txt 'jax[tpu]'"

@@ -56,7 +56,7 @@ def main():
       shutil.rmtree(worker)
   elif verb == "scp":
     for worker in WORKERS:
-      shutil.copy(words[4], worker)
+      shutil.copy(words[4], worker / words[5].partition(":")[2])
   elif verb == "ssh":
     line = flag("command")
     if line.startswith("tar "):  # Nothing is installed.
