@@ -214,7 +214,9 @@ def local_processes(*command, options=()):
 
 def test_processes_of_this_machine_are_one_run():
   program = (
-    "import jax; from lowdiff_jax.cli import processes; processes.start(); "
+    "import os, jax; given = os.environ; jax.distributed.initialize("
+    "given['JAX_COORDINATOR_ADDRESS'], int(given['JAX_NUM_PROCESSES']), "
+    "int(given['JAX_PROCESS_ID'])); "
     "print(jax.process_index(), jax.process_count(), jax.device_count())"
   )
   options = ["--processes=2", "--devices=2"]
