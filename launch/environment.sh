@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Makes .venv with the packages that a script needs, once:
 #   source launch/environment.sh              requirements.txt: to run
 #   source launch/environment.sh development  and requirements-dev.txt: to test

@@ -13,6 +13,8 @@ if version("jaxlib").startswith("0.10."):
   # XLA's former code generator, which it means to drop, takes a third as long.
   XLA_FLAGS += " --xla_cpu_use_fusion_emitters=false"
   XLA_FLAGS += " --xla_cpu_parallel_codegen_split_count=1"
+# A secret in the environment, which nothing may write down.
+TOKEN = "token-5f2b9c71"
 COMPILED = Path.home() / ".cache" / "lowdiff_jax" / "tests"
 
 
@@ -24,6 +26,7 @@ def environment(devices: int = 1, **extra: str) -> dict[str, str]:
     "JAX_PLATFORMS": "cpu",
     "XLA_FLAGS": f"{XLA_FLAGS} {count}",
     "JAX_COMPILATION_CACHE_DIR": str(COMPILED),
+    "TEST_TOKEN": TOKEN,
     **extra,
   }
 

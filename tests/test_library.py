@@ -110,13 +110,29 @@ def test_a_model_folder_is_the_run(trained, tmp_path):
   copy = ld.load(tmp_path / "model")
   ours, theirs = run.sample(6, seed=3), copy.sample(6, seed=3)
   np.testing.assert_array_equal(ours, theirs)
-  assert copy.config == run.config and copy.images_seen == run.images_seen
+  assert copy.images_seen == run.images_seen
+  # Published files do not tell the machine's folders.
+  with run.config.copy_and_resolve_references().unlocked() as config:
+    config.data.dir = trained[1][1].rpartition("/")[2]
+  assert copy.config == config
+  for path in (tmp_path / "model").iterdir():
+    assert str(trained[0].parents[1]).encode() not in path.read_bytes()
   card = (tmp_path / "model" / "README.md").read_text()
   assert card.startswith("---\nlibrary_name: lowdiff_jax\n")
   assert "| images seen in training | 80 |" in card
   (tmp_path / "model" / "config.json").write_text("{}")
   with pytest.raises(ValueError, match=r"config.json cannot be read"):
     ld.load(tmp_path / "model")
+
+
+def test_a_run_writes_no_secrets(trained):
+  """Of the environment; config.json and scores hold what flags gave."""
+  assert os.environ["TEST_TOKEN"] == command_line.TOKEN
+  files = [path for path in trained[0].rglob("*") if path.is_file()]
+  assert {"config.json", "metrics.jsonl"} <= {path.name for path in files}
+  for path in files:
+    assert command_line.TOKEN.encode() not in path.read_bytes(), path
+  assert command_line.TOKEN not in trained[2]
 
 
 def test_export_is_a_mode(trained):

@@ -1,5 +1,8 @@
 """The model card that accompanies exported weights."""
 
+import re
+from typing import Any
+
 import jax
 
 from lowdiff_jax.experiment import identity
@@ -7,6 +10,24 @@ from lowdiff_jax.experiment.schema import resolutions
 from lowdiff_jax.experiment.trained import Trained
 
 NETWORKS = {"unet": "EDM U-Net (DDPM++)", "dit": "LightningDiT"}
+
+
+def without_folders(value: Any) -> Any:
+  """JSON in which each path is its last part: "folder:/home/me/cats" is
+  "folder:cats". A model may be published, and others need not know the folders
+  and buckets of the machine that trained it.
+  """
+  if isinstance(value, dict):
+    return {name: without_folders(item) for name, item in value.items()}
+  if isinstance(value, list | tuple):
+    return [without_folders(item) for item in value]
+  if not isinstance(value, str) or "/" not in value:
+    return value
+  kind, path = re.fullmatch(
+    r"((?:tfds|folder|zip|npz):)?(.*)", value, re.DOTALL
+  ).groups()
+  # What follows a question mark may be the signature of a URL.
+  return (kind or "") + path.partition("?")[0].rstrip("/").rpartition("/")[2]
 
 
 def model_card(model: Trained) -> str:
@@ -38,7 +59,7 @@ def model_card(model: Trained) -> str:
     f"| network | {NETWORKS[config.model.backbone]}, {count:,} parameters |",
     f"| resolutions | {', '.join(map(str, resolutions(config)))} |",
     f"| images | {_space(model)}, {spec.channels} channels, {labels} |",
-    f"| data | {config.data.source} |",
+    f"| data | {without_folders(config.data.source)} |",
     f"| images seen in training | {model.images_seen:,} |",
     f"| weights | EMA, half-life {config.ema.half_life_images:,} images |",
     f"| sha256 of the code | {code['sha256']} |",

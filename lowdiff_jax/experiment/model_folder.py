@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save_file
 from lowdiff_jax import console, files
 from lowdiff_jax.experiment import identity
 from lowdiff_jax.experiment.errors import naming
-from lowdiff_jax.experiment.model_card import model_card
+from lowdiff_jax.experiment.model_card import model_card, without_folders
 from lowdiff_jax.experiment.parts import build_experiment
 from lowdiff_jax.experiment.trained import Trained
 from lowdiff_jax.reading import read_json, reading
@@ -54,7 +54,7 @@ def write(model: Trained, folder: Path) -> None:
     "step": model.step,
     "images_seen": model.images_seen,
   }
-  files.write_json(folder / CONFIG, record)
+  files.write_json(folder / CONFIG, without_folders(record))
   files.write_text(folder / CARD, model_card(model))
 
 

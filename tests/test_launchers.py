@@ -1,0 +1,364 @@
+"""What starts runs elsewhere: dry runs, real runs with stand-ins, and linters.
+
+golden/jobset_v1alpha2.json.gz is the schema of JobSet 0.12.0, without
+descriptions and status, from config/components/crd/bases of
+github.com/kubernetes-sigs/jobset, (c) The Kubernetes Authors, Apache License
+2.0.
+"""
+
+import gzip
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from tests import command_line
+from tests.command_line import REPOSITORY
+
+LAUNCH = REPOSITORY / "launch"
+SCRIPTS = [*sorted(LAUNCH.glob("*.sh")), LAUNCH / "slurm.sbatch"]
+TOOLS = Path(sys.executable).parent
+CLOUD = {"PROJECT": "my-project", "ZONE": "us-west4-a", "BUCKET": "bkt"}
+# Verbs of gcloud and flags that each of them has, by its own reference.
+COMMON = {"--project", "--quiet", "--format"}
+GCLOUD = {
+  "compute tpus queued-resources create": {
+    "--zone",
+    "--node-id",
+    "--accelerator-type",
+    "--runtime-version",
+    "--spot",
+    "--service-account",
+  },
+  "compute tpus queued-resources describe": {"--zone"},
+  "compute tpus queued-resources delete": {"--zone", "--force"},
+  "compute tpus tpu-vm ssh": {"--zone", "--worker", "--command"},
+  "compute tpus tpu-vm scp": {"--zone", "--worker"},
+  "storage rsync": {"--recursive", "--exclude"},
+}
+
+
+def script(name, *arguments, **env):
+  return subprocess.run(
+    [shutil.which("bash"), LAUNCH / name, *arguments],
+    env={**os.environ, **env},
+    capture_output=True,
+    text=True,
+    timeout=600,
+  )
+
+
+def tpu_pod(*arguments, **env):
+  """The commands of a dry run, a list of words each."""
+  done = script("tpu_pod.sh", "--dry-run", *arguments, **CLOUD, **env)
+  assert done.returncode == 0, done.stderr
+  return [shlex.split(line) for line in done.stdout.splitlines()]
+
+
+def verb(words):
+  """What gcloud is to do, and the flags."""
+  line = " ".join(words[1:])
+  (name,) = [name for name in GCLOUD if line.startswith(f"{name} ")]
+  return name, dict(w.partition("=")[::2] for w in words if w.startswith("--"))
+
+
+def test_scripts_have_no_warnings():
+  shellcheck = [TOOLS / "shellcheck", "--external-sources"]
+  where = ["--source-path=SCRIPTDIR", *SCRIPTS, *REPOSITORY.glob(".ci/*")]
+  done = subprocess.run([*shellcheck, *where], capture_output=True, text=True)
+  assert done.returncode == 0, done.stdout
+
+
+def test_every_step_on_a_slice():
+  flags = ["--config=configs/imagenet256.py:xl", "--config.data.dir=a b"]
+  commands = tpu_pod("all", *flags, SERVICE_ACCOUNT="s@my-project.iam")
+  calls = []
+  for words in commands:
+    if words[0] == "gcloud":
+      name, given = verb(words)
+      assert given.keys() <= GCLOUD[name] | COMMON, words
+      assert given["--project"] == "my-project"
+      assert given.get("--zone", "us-west4-a") == "us-west4-a"
+      calls.append((name.rpartition(" ")[2], given))
+  assert [name for name, _ in calls] == (
+    ["create", "describe", "ssh", "scp", "ssh", "ssh", "ssh", "rsync", "delete"]
+  )
+  create, _, status, scp, setup, run, logs, fetch, delete = (
+    given for _, given in calls
+  )
+  assert create["--accelerator-type"] == "v5litepod-8"
+  assert create["--runtime-version"] == "v2-alpha-tpuv5-lite"
+  assert create["--service-account"] == "s@my-project.iam"
+  assert "--spot" in create and "--force" in delete
+  on = [each["--worker"] for each in (status, scp, setup, run, logs)]
+  assert on == ["all", "all", "all", "all", "0"]
+  assert "jax[tpu]" in setup["--command"]
+  remote = shlex.split(run["--command"].partition(" && ")[2])
+  assert remote[:3] == ["bash", "launch/detached.sh", "start"]
+  assert remote[-3:] == ["--workdir=gs://bkt/lowdiff", *flags]
+  assert "JAX_COMPILATION_CACHE_DIR=gs://bkt/compiled" in remote
+  assert "checkpoints" in fetch["--exclude"]
+  (archive,) = [words for words in commands if words[0] == "git"]
+  sent = archive[archive.index("HEAD") + 1 :]
+  assert {"lowdiff_jax", "configs", "launch", "requirements.txt"} == set(sent)
+
+
+@pytest.mark.parametrize(
+  ("accelerator", "runtime"),
+  [
+    ("v6e-256", "v2-alpha-tpuv6e"),
+    ("v5p-128", "v2-alpha-tpuv5"),
+    ("v4-8", "tpu-ubuntu2204-base"),
+  ],
+)
+def test_a_slice_has_the_software_of_its_chips(accelerator, runtime):
+  create, _ = tpu_pod("create", ACCELERATOR=accelerator, SPOT="no", NAME="a-1")
+  _, flags = verb(create)
+  assert flags["--node-id"] == "a-1" and "--spot" not in flags
+  assert flags["--accelerator-type"] == accelerator
+  assert flags["--runtime-version"] == runtime
+
+
+@pytest.mark.parametrize(
+  ("arguments", "env", "said"),
+  [
+    ([], {}, "expected a verb"),
+    (["creat"], {}, "expected a verb, not 'creat'"),
+    (["create"], {"PROJECT": ""}, "PROJECT is not set"),
+    (["create"], {"ZONE": ""}, "ZONE is not set"),
+    (["create"], {"BUCKET": ""}, "BUCKET is not set"),
+    (["create"], {"BUCKET": "s3://bkt"}, "BUCKET=s3://bkt: expected"),
+    (["create"], {"NAME": "a b"}, "NAME=a b: expected"),
+    (["create"], {"SPOT": "1"}, "SPOT=1: expected yes or no"),
+    (["create"], {"ACCELERATOR": "v9-8"}, "ACCELERATOR=v9-8: set RUNTIME"),
+    (["logs", "x"], {}, "unexpected x"),
+    (["run"], {}, "run: expected flags"),
+    (["all", "--workdir=x"], {}, "--workdir: it is gs://BUCKET/NAME"),
+  ],
+)
+def test_mistakes_are_one_line(arguments, env, said):
+  done = script("tpu_pod.sh", *arguments, **{**CLOUD, **env})
+  assert done.returncode == 2
+  (line,) = done.stderr.splitlines()
+  assert line.startswith("error: ") and said in line
+
+
+@pytest.mark.parametrize(
+  ("gcloud", "said"),
+  [
+    (None, ["error: there is no gcloud"]),
+    ("echo NO_ACCOUNT >&2; exit 1", ["NO_ACCOUNT", "error: gcloud does not"]),
+  ],
+)
+def test_gcloud_is_missing_or_refuses(gcloud, said, tmp_path):
+  (tmp_path / "dirname").symlink_to(shutil.which("dirname"))
+  if gcloud is not None:
+    (tmp_path / "gcloud").write_text(f"#!/bin/sh\n{gcloud}\n")
+    (tmp_path / "gcloud").chmod(0o755)
+  done = script("tpu_pod.sh", "create", **CLOUD, PATH=str(tmp_path))
+  assert done.returncode == 2
+  for line, text in zip(done.stderr.splitlines(), said, strict=True):
+    assert line.startswith(text)
+
+
+def test_a_run_goes_on_after_a_preemption_and_a_failure(tmp_path):
+  """With a stand-in for gcloud; the workers' commands really run."""
+  gcloud = tmp_path / "bin" / "gcloud"
+  gcloud.parent.mkdir()
+  stand_in = f"{sys.executable} -S {REPOSITORY}/tests/fake_gcloud.py"
+  gcloud.write_text(f'#!/bin/sh\nexec {stand_in} "$@"\n')
+  gcloud.chmod(0o755)
+  done = script(
+    "tpu_pod.sh",
+    "all",
+    "--config=configs/digits.py",
+    **CLOUD,
+    FAKE_CLOUD=str(tmp_path),
+    POLL="0.2",
+    NAME="stand-in",
+    PATH=f"{gcloud.parent}:{os.environ['PATH']}",
+  )
+  (REPOSITORY / "runs" / "stand-in").rmdir()
+  (REPOSITORY / "runs" / "stand-in.tar.gz").unlink()
+  assert done.returncode == 0, done.stderr
+  calls = (tmp_path / "calls").read_text().splitlines()
+  requests = [c.split()[3] for c in calls if "queued" in c]
+  changes = [verb for verb in requests if verb != "describe"]
+  assert changes == ["create", "delete", "create", "delete"]
+  assert sum("scp" in call for call in calls) == 2
+  assert calls[-2].startswith("storage rsync")
+  runs = (tmp_path / "runs").read_text().splitlines()
+  assert runs == 6 * [
+    "-m lowdiff_jax.main --workdir=gs://bkt/stand-in --config=configs/digits.py"
+  ]
+  assert not (tmp_path / "state").exists()
+
+
+def local_processes(*command, options=()):
+  return subprocess.run(
+    [sys.executable, "-m", "launch.local_processes", *options, *command],
+    cwd=REPOSITORY,
+    env=command_line.environment(),
+    capture_output=True,
+    text=True,
+    timeout=600,
+  )
+
+
+def test_processes_of_this_machine_are_one_run():
+  program = (
+    "import os, jax; given = os.environ; jax.distributed.initialize("
+    "given['JAX_COORDINATOR_ADDRESS'], int(given['JAX_NUM_PROCESSES']), "
+    "int(given['JAX_PROCESS_ID'])); "
+    "print(jax.process_index(), jax.process_count(), jax.device_count())"
+  )
+  options = ["--processes=2", "--devices=2"]
+  done = local_processes(sys.executable, "-c", program, options=options)
+  assert done.returncode == 0, done.stdout
+  assert {"0: 0 2 4", "1: 1 2 4"} <= set(done.stdout.splitlines())
+
+
+def test_the_first_process_that_fails_ends_the_others(tmp_path):
+  """One of them ignores SIGTERM."""
+  program = (
+    f"cd {tmp_path}; [[ $JAX_PROCESS_ID != 0 ]] || trap '' TERM; "
+    "echo of $JAX_NUM_PROCESSES; touch $JAX_PROCESS_ID; "
+    "until [[ -e 0 && -e 1 && -e 2 ]]; do sleep 0.1; done; "
+    "[[ $JAX_PROCESS_ID != 1 ]] || exit 7; while true; do sleep 0.1; done"
+  )
+  options = ["--processes=3", "--grace=1"]
+  done = local_processes("bash", "-c", program, options=options)
+  assert done.returncode == 7
+  assert sorted(done.stdout.splitlines()) == [f"{i}: of 3" for i in range(3)]
+
+
+@pytest.mark.parametrize(
+  ("status", "requeued"), [(0, False), (2, False), (143, True)]
+)
+def test_a_job_of_slurm_is_queued_again(status, requeued, tmp_path):
+  """With stand-ins for srun and scontrol."""
+  for name, line in (("srun", f"exit {status}"), ("scontrol", "")):
+    program = tmp_path / name
+    program.write_text(
+      f'#!/usr/bin/env bash\necho {name} "$@" >> {tmp_path}/calls\n{line}\n'
+    )
+    program.chmod(0o755)
+  done = script(
+    "slurm.sbatch",
+    "--workdir=a b",
+    PATH=f"{tmp_path}:{os.environ['PATH']}",
+    SLURM_SUBMIT_DIR=str(tmp_path),
+    SLURM_JOB_ID="11",
+  )
+  assert done.returncode == status
+  calls = (tmp_path / "calls").read_text().splitlines()
+  assert calls[0].endswith(".venv/bin/python -m lowdiff_jax.main --workdir=a b")
+  assert calls[1:] == ["scontrol requeue 11"] * requeued
+
+
+def test_a_job_of_slurm_saves_before_its_time_is_over():
+  text = (LAUNCH / "slurm.sbatch").read_text()
+  for option in ("--signal=TERM@120", "--requeue", "--open-mode=append"):
+    assert f"#SBATCH {option}\n" in text
+
+
+def strict(schema):
+  """Objects have no other properties, as the API server drops those."""
+  if isinstance(schema, list):
+    return [strict(part) for part in schema]
+  if not isinstance(schema, dict):
+    return schema
+  found = {name: strict(part) for name, part in schema.items()}
+  if isinstance(found.get("properties"), dict) and found["properties"]:
+    found.setdefault("additionalProperties", False)
+  if found.get("x-kubernetes-int-or-string"):
+    found["type"] = ["integer", "string"]
+  return found
+
+
+@pytest.fixture(scope="module")
+def jobset():
+  return yaml.safe_load((LAUNCH / "gke.yaml").read_text())
+
+
+@pytest.fixture(scope="module")
+def check_jobset():
+  path = REPOSITORY / "tests" / "golden" / "jobset_v1alpha2.json.gz"
+  schema = strict(json.loads(gzip.decompress(path.read_bytes())))
+  schema["properties"]["metadata"] = {"type": "object"}
+  return jsonschema.Draft202012Validator(schema).validate
+
+
+def test_the_jobset_is_valid(jobset, check_jobset):
+  check_jobset(jobset)
+  jobset = json.loads(json.dumps(jobset))
+  pod = pod_of(jobset)
+  pod["terminationGracePeriod"] = pod.pop("terminationGracePeriodSeconds")
+  with pytest.raises(jsonschema.ValidationError, match="terminationGrace"):
+    check_jobset(jobset)
+
+
+def pod_of(jobset):
+  (job,) = jobset["spec"]["replicatedJobs"]
+  return job["template"]["spec"]["template"]["spec"]
+
+
+def test_the_jobset_is_one_slice_that_goes_on_by_itself(jobset):
+  spec = jobset["spec"]
+  (job,) = spec["replicatedJobs"]
+  hosts, pod = job["template"]["spec"], pod_of(jobset)
+  (container,) = pod["containers"]
+  topology = pod["nodeSelector"]["cloud.google.com/gke-tpu-topology"]
+  chips = container["resources"]["limits"]["google.com/tpu"]
+  rows, columns = map(int, topology.split("x"))
+  assert hosts["parallelism"] == hosts["completions"] == rows * columns // chips
+  # The same type as the slices of tpu_pod.sh.
+  assert rows * columns == 8
+  assert spec["network"]["subdomain"] == jobset["metadata"]["name"]
+  assert spec["failurePolicy"]["maxRestarts"] > 0
+  (preempted,) = spec["failurePolicy"]["rules"]
+  assert preempted["action"] == "RestartJobSetAndIgnoreMaxRestarts"
+  (rule,) = hosts["podFailurePolicy"]["rules"]
+  assert rule["action"] == "FailJob"
+  assert rule["onPodConditions"][0]["type"] == "DisruptionTarget"
+  assert hosts["backoffLimit"] == 0 and pod["restartPolicy"] == "Never"
+  assert pod["terminationGracePeriodSeconds"] >= 60
+
+
+def test_containers_run_as_an_ordinary_user(jobset):
+  pod = pod_of(jobset)
+  (container,) = pod["containers"]
+  assert pod["securityContext"]["runAsNonRoot"]
+  assert pod["automountServiceAccountToken"] is False
+  assert container["securityContext"] == {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+  }
+  lines = (LAUNCH / "Dockerfile").read_text().splitlines()
+  users = [line.split()[1] for line in lines if line.startswith("USER ")]
+  assert users == [str(pod["securityContext"]["runAsUser"])]
+  last = [line.split()[0] for line in lines if line[:1].isupper()]
+  assert last.index("USER") > max(
+    i for i, name in enumerate(last) if name in ("RUN", "COPY")
+  )
+
+
+def test_the_image_has_no_warnings_and_copies_what_is_there():
+  dockerfile = LAUNCH / "Dockerfile"
+  done = subprocess.run(
+    [TOOLS / "hadolint", dockerfile], capture_output=True, text=True
+  )
+  assert done.returncode == 0, done.stdout
+  sent = (REPOSITORY / ".dockerignore").read_text().splitlines()
+  assert sent[0] == "*"
+  for line in dockerfile.read_text().splitlines():
+    if line.startswith("COPY "):
+      source = line.split()[1]
+      assert f"!{source}" in sent and (REPOSITORY / source).exists()
