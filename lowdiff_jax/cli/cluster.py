@@ -134,8 +134,11 @@ def _detected(given: list[Any], patience: float) -> tuple[Any, ...]:
   Without a TPU, and outside of Kubernetes, this reads variables alone.
   """
   env = os.environ
+  hosts = env.get("TPU_WORKER_HOSTNAMES")
+  if hosts and "," not in hosts and env.get("MEGASCALE_NUM_SLICES", "1") == "1":
+    return *given, []
   pod = "KUBERNETES_SERVICE_HOST" in env
-  if pod and not {"JOB_COMPLETION_INDEX", "TPU_WORKER_HOSTNAMES"} & env.keys():
+  if pod and not hosts and "JOB_COMPLETION_INDEX" not in env:
     return *given, []  # JAX knows no other than indexed Jobs.
   # JAX sets it where there is no TPU; libtpu asks the server too.
   if "TPU_SKIP_MDS_QUERY" not in env and not _has_metadata():
