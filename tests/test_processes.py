@@ -1,5 +1,6 @@
 """Processes of one run, of which one is lost or ends before the other."""
 
+import re
 import signal
 
 import pytest
@@ -14,7 +15,7 @@ from jax.experimental import multihost_utils
 from lowdiff_jax.cli import processes
 from lowdiff_jax.train import preemption
 flags.FLAGS([sys.argv[0], "--heartbeat=3"])
-processes.start(stall=2)
+processes.start(training=True, stall=2)
 multihost_utils.sync_global_devices("all are here")
 print("ready", flush=True)
 try:
@@ -83,3 +84,29 @@ def test_a_process_that_has_ended_is_not_lost():
     start("time.sleep(4); sys.exit()", "sys.exit()")
   ):
     assert (status, errors.strip()) == (0, "")
+
+
+def test_ctrl_c_of_one_stops_both_and_the_save_has_a_grace_period():
+  """Process 1 gets it, and the writes never end."""
+  train = """
+  with preemption.StopSignal(grace=1) as stop:
+    step = 1
+    print("training", flush=True)
+    while not stop.received(step):
+      step += 1
+      time.sleep(0.01)
+  print("agreed on", step, flush=True)
+  stop.leave(step, lambda: time.sleep(60))
+"""
+  first, second = start(train, train)
+  assert any("training" in line for line in second.stdout)
+  second.send_signal(signal.SIGINT)
+  done = many_processes.results([first, second])
+  statuses, printed, _ = zip(*done, strict=True)
+  assert statuses == (128 + signal.SIGTERM, 128 + signal.SIGINT), done
+  (step,) = {re.search(r"agreed on (\d+)", text)[1] for text in printed}
+  assert (
+    f"stopped at step {step}, whose checkpoint was not written within "
+    "config.train.grace_seconds = 1: the same command goes on from the one "
+    "before"
+  ) in printed[0]
