@@ -6,6 +6,7 @@ import signal
 import pytest
 
 from tests import many_processes
+from tests.data import latent_writer
 
 # Joins, says so and waits in a collective operation for the other processes.
 PROGRAM = """
@@ -110,3 +111,65 @@ def test_ctrl_c_of_one_stops_both_and_the_save_has_a_grace_period():
     "config.train.grace_seconds = 1: the same command goes on from the one "
     "before"
   ) in printed[0]
+
+
+# Encodes, and reports a mistake as the command line does.
+ENCODE = """
+  from pathlib import Path
+  from lowdiff_jax import distributed
+  from lowdiff_jax.cli import faults
+  from lowdiff_jax.data.latents.writer import Processes, write_latents
+  from lowdiff_jax.types import UserError
+  from tests.data.latent_writer import SETTINGS, SPLITS, encode
+  def refuse(*unused):
+    raise UserError("no such image")
+  me = Processes({index}, 2, lambda: distributed.barrier("latents"))
+  try:
+    write_latents(
+      SPLITS, {encode}, Path({folder!r}), processes=me, **SETTINGS
+    )
+  except UserError as error:
+    faults.end(error)
+"""
+
+
+def test_a_mistake_of_one_ends_both_that_encode_and_another_goes_on(tmp_path):
+  parts = [
+    ENCODE.format(index=i, encode=encode, folder=str(tmp_path / "both"))
+    for i, encode in enumerate(("encode", "refuse"))
+  ]
+  first, second = many_processes.results(start(*parts))
+  assert (first[0], second[0]) == (2, 2)
+  assert "error: no such image" in second[2]
+  assert the_line(first[2]).startswith("error: process 1 of 2 has failed, and")
+  for folder in tmp_path / "both", tmp_path / "one":
+    latent_writer.main(folder)  # One process.
+  both, one = (
+    {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
+    for name in ("both", "one")
+  )
+  assert both == one
+
+
+READ = """
+  import numpy as np
+  from lowdiff_jax.data import pipeline
+  from lowdiff_jax.types import Batch
+  mine = []
+  def read(picks):
+    mine.extend(picks.tolist())
+    return Batch(np.zeros((len(picks), 2, 2, 1), np.uint8), picks)
+  images = pipeline.in_order(read, 10 * np.arange(7), 4)
+  print("all", [batch.label.tolist() for batch in images.read(0)])
+  print("mine", sorted(mine))
+"""
+
+
+def test_each_reads_its_part_and_gets_all():
+  both = many_processes.results(start(READ, READ))
+  for (status, printed, errors), mine in zip(
+    both, ([0, 10, 40, 50], [20, 30, 60, 60]), strict=True
+  ):
+    assert status == 0, errors
+    assert "all [[0, 10, 20, 30], [40, 50, 60]]" in printed
+    assert f"mine {mine}" in printed
