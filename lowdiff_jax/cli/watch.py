@@ -142,6 +142,10 @@ class Watch(threading.Thread):
     self._shown, self._status = _FAILED, status
     with contextlib.suppress(jax.errors.JaxRuntimeError):  # It may be gone.
       self._set(f"{_LOST}{self._index}", _FAILED)
+    # Threads that wait for the others would keep Python from its end.
+    late = threading.Timer(self._limit, self._leave, [status])
+    late.daemon = True
+    late.start()
 
   def stop(self) -> None:
     """Waits for the end of the others, which do not miss this process."""
