@@ -54,7 +54,7 @@ def python(*programs):
   return [[sys.executable, "-c", program] for program in programs]
 
 
-def results(processes, timeout=300):
+def results(processes, timeout=900):
   """(status, stdout, stderr) of each, after its end."""
   done = [process.communicate(timeout=timeout) for process in processes]
   return [(p.returncode, *d) for p, d in zip(processes, done, strict=True)]

@@ -64,7 +64,7 @@ def uninterrupted(tmp_path_factory, data_dir):
 
 def wait_for(process, condition, what):
   """Until the condition holds; a process that ends before it has failed."""
-  deadline = time.monotonic() + 120
+  deadline = time.monotonic() + 600
   while not condition():
     assert process.poll() is None, process.communicate()
     assert time.monotonic() < deadline, f"no {what}"
