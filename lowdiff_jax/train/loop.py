@@ -101,12 +101,10 @@ def train(
         checkpoints.save(state, meta)
       checkpoints.add_manifests()
       if stopping:
-        break
+        stop.leave(step, checkpoints.wait)
       if last or step % schedule.evaluate_every == 0:
         writer.write_scalars(step, evaluate(state))
         since = time.perf_counter()
-  if step < num_steps:
-    stop.leave(step, checkpoints.wait)
   return state
 
 
