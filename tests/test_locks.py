@@ -14,7 +14,7 @@ import pytest
 
 from lowdiff_jax import locks
 from lowdiff_jax.types import UserError
-from tests import command_line
+from tests import command_line, many_processes
 
 HOLD = """
 import sys
@@ -86,27 +86,11 @@ def test_one_who_waits_says_so_once(tmp_path, holder, capsys, monkeypatch):
 
 
 def test_all_processes_of_a_run_hear_of_a_refusal(tmp_path, data_dir, holder):
-  with socket.socket() as free:
-    free.bind(("127.0.0.1", 0))
-    port = free.getsockname()[1]
   flags = f"--workdir={tmp_path}", f"--config.data.dir={data_dir}"
-  run = [
-    subprocess.Popen(
-      command_line.command(*flags),
-      cwd=command_line.REPOSITORY,
-      env=command_line.environment(
-        JAX_COORDINATOR_ADDRESS=f"127.0.0.1:{port}",
-        JAX_NUM_PROCESSES="2",
-        JAX_PROCESS_ID=str(i),
-      ),
-      stdout=subprocess.PIPE,
-      stderr=subprocess.PIPE,
-      text=True,
-    )
-    for i in range(2)
-  ]
-  told = [process.communicate(timeout=120)[1] for process in run]
-  assert [process.returncode for process in run] == [2, 2], told
+  run = many_processes.start([command_line.command(*flags)] * 2)
+  done = many_processes.results(run)
+  told = [errors for *_, errors in done]
+  assert [status for status, *_ in done] == [2, 2], told
   assert f"being written by process {holder.pid} " in told[0]
   assert "process 0 was refused its lock" in told[1]
   assert not [text for text in told if "Traceback" in text]

@@ -2,7 +2,6 @@
 
 import random
 import signal
-import socket
 import subprocess
 import time
 
@@ -12,7 +11,7 @@ import pytest
 
 from launch.drill.disk import SmallDisk
 from lowdiff_jax.train.checkpoint import Checkpoints
-from tests import command_line, tiny
+from tests import command_line, many_processes, tiny
 
 # 16 steps, each with a checkpoint.
 FIELDS = {
@@ -65,7 +64,7 @@ def uninterrupted(tmp_path_factory, data_dir):
 
 def wait_for(process, condition, what):
   """Until the condition holds; a process that ends before it has failed."""
-  deadline = time.monotonic() + 120
+  deadline = time.monotonic() + 600
   while not condition():
     assert process.poll() is None, process.communicate()
     assert time.monotonic() < deadline, f"no {what}"
@@ -163,28 +162,44 @@ def test_one_training_at_a_time_and_samples_beside_it(tmp_path, data_dir):
   assert "and saved; the same command goes on" in printed
 
 
-def test_two_processes_are_one_to_rounding(uninterrupted, tmp_path, data_dir):
-  with socket.socket() as free:
-    free.bind(("127.0.0.1", 0))
-    port = free.getsockname()[1]
-  processes = [
-    start(
-      tmp_path,
-      data_dir,
-      {"train.checkpoint_images": 64},
-      JAX_COORDINATOR_ADDRESS=f"127.0.0.1:{port}",
-      JAX_NUM_PROCESSES="2",
-      JAX_PROCESS_ID=str(i),
-      devices=2,
-    )
-    for i in range(2)
-  ]
-  for process in processes:
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors
-  assert list((tmp_path / "scores").glob("*.json"))
-  ours = final_state(tmp_path)
-  assert int(ours.step) == 16
+def start_two(workdir, data_dir, **fields):
+  """A run of two processes with two devices each."""
+  commands = [command_line.command(*flags(workdir, data_dir, **fields))] * 2
+  return many_processes.start(commands, devices=2)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted_two(tmp_path_factory, data_dir):
+  workdir = tmp_path_factory.mktemp("two")
+  both = start_two(workdir, data_dir, **{"train.checkpoint_images": 64})
+  for status, _, errors in many_processes.results(both):
+    assert status == 0, errors
+  assert list((workdir / "scores").glob("*.json"))
+  return final_state(workdir)
+
+
+def test_two_processes_are_one_to_rounding(uninterrupted, uninterrupted_two):
+  assert int(uninterrupted_two.step) == 16
   chex.assert_trees_all_close(
-    ours.ema_params, uninterrupted.ema_params, atol=1e-3
+    uninterrupted_two.ema_params, uninterrupted.ema_params, atol=1e-3
   )
+
+
+def test_sigterm_of_one_process_stops_all_at_the_same_step(
+  uninterrupted_two, tmp_path, data_dir
+):
+  both = start_two(tmp_path, data_dir)
+  # Both compile, and agree later.
+  wait_for(both[0], (tmp_path / "config.json").exists, "config")
+  both[1].send_signal(signal.SIGTERM)
+  done = many_processes.results(both)
+  for status, _, errors in done:
+    assert status == 128 + signal.SIGTERM and "Traceback" not in errors, errors
+  stopped = int(done[0][1].split("stopped at step ")[1].split()[0])
+  assert steps(tmp_path) == [stopped] and stopped < 16
+  for status, printed, errors in many_processes.results(
+    start_two(tmp_path, data_dir)
+  ):
+    assert status == 0, errors
+    assert printed == "" or f"resuming at step {stopped}" in printed
+  chex.assert_trees_all_equal(final_state(tmp_path), uninterrupted_two)

@@ -108,7 +108,7 @@ def end(error: UserError) -> NoReturn:
   with contextlib.suppress(OSError):  # Of a log on the same disk.
     print(f"error: {error}", file=sys.stderr, flush=True)
     sys.stdout.flush()
-  processes.failed(unforeseen=False)
+  processes.failed(STATUS, unforeseen=False)
   if isinstance(error, files.DiskError):
     processes.stop()
     os._exit(STATUS)

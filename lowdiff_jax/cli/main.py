@@ -51,7 +51,7 @@ def main(argv: list[str]) -> None:
   logging.set_verbosity(logging.WARNING)
   console.set_quiet(_QUIET.value)
   keep_compiled_programs()
-  processes.start()
+  processes.start(training=_MODE.value == "train")
   if _MODE.value in COMPILE_ONLY:
     leave_devices()
   check_devices()
@@ -145,5 +145,5 @@ def run() -> None:
   except UserError as error:
     faults.end(error)
   except Exception:
-    processes.failed(unforeseen=True)
+    processes.failed(1, unforeseen=True)
     raise

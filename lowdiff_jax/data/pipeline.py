@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import grain
+import jax
 import numpy as np
+from jax.experimental import multihost_utils
 
 from lowdiff_jax.data.images import THREADS
 from lowdiff_jax.types import Batch, ImageSet, ImageSource
@@ -51,26 +53,38 @@ def batches(
 
 
 def in_order(
-  source: ImageSource, picks: np.ndarray, batch_size: int
+  read: Callable[[np.ndarray], Batch], picks: np.ndarray, batch_size: int
 ) -> ImageSet:
-  """Chosen images of a source, one after the other, decoded in threads.
+  """Chosen images, one after the other, read in threads.
+
+  Of several processes each reads an equal part of every batch, and all get all
+  of it: they have to iterate over the images together.
 
   Args:
-    source: of images.
+    read: picks -> their images.
     picks: [N] which ones.
     batch_size: in which to return them.
 
   Returns:
     The images.
   """
+  index, processes = jax.process_index(), jax.process_count()
 
-  def load(first: int) -> Batch:
-    return source.read(picks[first : first + batch_size])
+  def load(first: int) -> tuple[Batch, int]:
+    part = picks[first : first + batch_size]
+    size = -(-len(part) // processes)
+    # The last one is repeated, so that the parts are of one size.
+    padded = np.pad(part, (0, processes * size - len(part)), "edge")
+    return read(padded[index * size : (index + 1) * size]), len(part)
 
-  def read(start: int) -> Iterator[Batch]:
-    return in_threads(load, range(start, len(picks), batch_size))
+  def batches(start: int) -> Iterator[Batch]:
+    loaded = in_threads(load, range(start, len(picks), batch_size))
+    for batch, count in loaded:
+      if processes > 1:
+        batch = multihost_utils.process_allgather(batch, tiled=True)
+      yield jax.tree.map(lambda x, n=count: x[:n], batch)
 
-  return ImageSet(len(picks), batch_size, read)
+  return ImageSet(len(picks), batch_size, batches)
 
 
 def in_threads(

@@ -1,7 +1,8 @@
 """Finished images of whatever model: a folder or zip of them, or an array."""
 
+import functools
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,19 +85,18 @@ def _images(
 ) -> ImageSet:
   channels = shape[-1] if shape else 3
 
-  def read(start: int) -> Iterator[Batch]:
-    first = shape or _decode(files, names[0], channels, decoder).shape
+  @functools.cache
+  def expected() -> Sequence[int]:
+    return shape or _decode(files, names[0], channels, decoder).shape
 
-    def load(begin: int) -> Batch:
-      images = []
-      for name in names[begin : begin + batch_size]:
-        images.append(_decode(files, name, channels, decoder))
-        _check(files.path(name), images[-1].shape, first)
-      return _batch(np.stack(images))
+  def read(picks: np.ndarray) -> Batch:
+    images = []
+    for i in picks:
+      images.append(_decode(files, names[i], channels, decoder))
+      _check(files.path(names[i]), images[-1].shape, expected())
+    return _batch(np.stack(images))
 
-    return pipeline.in_threads(load, range(start, len(names), batch_size))
-
-  return ImageSet(len(names), batch_size, read)
+  return pipeline.in_order(read, np.arange(len(names)), batch_size)
 
 
 def _decode(

@@ -176,8 +176,8 @@ def _real_images(
   path = data_folder(data_dir(config)) / "references" / name
   reference.make_reference(
     path,
-    in_order(train, picks, section.batch_size),
-    in_order(test, held_out, section.batch_size),
+    in_order(train.read, picks, section.batch_size),
+    in_order(test.read, held_out, section.batch_size),
     extract,
     inception.pool,
     settings,

@@ -163,6 +163,7 @@ TRAINING_FIELDS = (
   Field(
     "train.keep_checkpoints", 2, integer(1), "number of checkpoints to keep"
   ),
+  Field("train.grace_seconds", 300.0, positive, "from SIGTERM to the end"),
 )
 UNET_FIELDS = (
   _run("model.channels", 128, width, "base width"),

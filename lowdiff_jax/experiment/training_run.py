@@ -99,6 +99,7 @@ def _schedule(experiment: Experiment, state: TrainState) -> loop.Schedule:
     log_every=experiment.steps(section.log_images),
     evaluate_every=experiment.steps(section.evaluate_images),
     checkpoint_every=experiment.steps(section.checkpoint_images),
+    grace_seconds=section.grace_seconds,
   )
 
 

@@ -94,7 +94,7 @@ class Checkpoints:
     step = int(state.step)
     if step == self.latest_step():
       return
-    self._wait()
+    self.wait()
     self._may_lack_manifest = True
     meta = {
       **meta,
@@ -204,12 +204,12 @@ class Checkpoints:
     self._reader.close()
     if self._manager is not None:
       try:
-        self._wait()
+        self.wait()
       finally:
         with files.writing(self._directory):
           self._manager.close()
 
-  def _wait(self) -> None:
+  def wait(self) -> None:
     """Waits for the write that is under way, and adds its manifest."""
     assert self._manager is not None
     with files.writing(self._directory):

@@ -1,61 +1,34 @@
 """The training loop: steps, logs, evaluations, checkpoints, interruptions."""
 
-import signal
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 from tqdm import tqdm
 
 from lowdiff_jax import console
 from lowdiff_jax.train.checkpoint import Checkpoints
+from lowdiff_jax.train.preemption import StopSignal
 from lowdiff_jax.train.state import TrainState
 from lowdiff_jax.train.step import TrainStep
 from lowdiff_jax.train.writer import MetricWriter, NullWriter
 from lowdiff_jax.types import Array, Batch, Metrics, UserError
 
 
-class StopSignal:
-  """Turns SIGTERM and Ctrl-C into a flag; a second one acts at once.
-
-  With several processes JAX itself catches SIGTERM and agrees on a step.
-  """
-
-  def __enter__(self) -> "StopSignal":
-    self.number = 0
-    self._before = {}
-    if jax.process_count() == 1:
-      for number in (signal.SIGTERM, signal.SIGINT):
-        self._before[number] = signal.signal(number, self._receive)
-    return self
-
-  def __exit__(self, *unused: Any) -> None:
-    for number, handler in self._before.items():
-      signal.signal(number, handler)
-
-  def _receive(self, number: int, frame: Any) -> None:
-    del frame
-    self.number = number
-    self.__exit__()
-
-  def received(self, step: int) -> bool:
-    """Whether to stop after `step`; the same answer in all processes."""
-    if jax.process_count() == 1:
-      return self.number != 0
-    return multihost_utils.reached_preemption_sync_point(step)
-
-
 class Schedule(NamedTuple):
-  """When training does what, in steps; batch_size is that of all processes."""
+  """When training does what, in steps; batch_size is that of all processes.
+
+  `StopSignal` has grace_seconds.
+  """
 
   num_steps: int
   batch_size: int
   log_every: int
   evaluate_every: int
   checkpoint_every: int
+  grace_seconds: float = 300.0
 
 
 class Run(NamedTuple):
@@ -98,7 +71,7 @@ def train(
 
   Raises:
     UserError: a loss was not finite; the last good checkpoint is kept.
-    SystemExit: SIGTERM or Ctrl-C, with the save under way.
+    SystemExit: SIGTERM or Ctrl-C; what was trained is saved.
   """
   step, pending = int(state.step), []
   checkpoints, meta, writer, evaluate = run
@@ -106,7 +79,8 @@ def train(
   num_steps, batch_size = schedule.num_steps, schedule.batch_size
   # Of steps with another batch size too, if there were any.
   before = int(state.images_seen) - step * batch_size
-  with StopSignal() as stop, _progress_bar(step, schedule) as progress:
+  stop = StopSignal(schedule.grace_seconds)
+  with stop, _progress_bar(step, schedule) as progress:
     while step < num_steps:
       state, metrics = train_step(state, key, next(data))
       step += 1
@@ -127,18 +101,11 @@ def train(
         checkpoints.save(state, meta)
       checkpoints.add_manifests()
       if stopping:
-        break
+        stop.leave(step, checkpoints.wait)
       if last or step % schedule.evaluate_every == 0:
         writer.write_scalars(step, evaluate(state))
         since = time.perf_counter()
-  if step < num_steps:
-    _leave(step, stop.number or signal.SIGTERM)
   return state
-
-
-def _leave(step: int, number: int) -> NoReturn:
-  console.say(f"stopped at step {step} and saved; the same command goes on")
-  raise SystemExit(128 + number)
 
 
 def _progress_bar(step: int, schedule: Schedule) -> tqdm:

@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+import pytest
 
 from lowdiff_jax.data import pipeline
 from lowdiff_jax.data.images import Images, ImagesInMemory
@@ -13,6 +14,20 @@ IMAGES = np.arange(10, dtype=np.uint8)[:, None, None, None].repeat(4, 1)
 IN_MEMORY = ImagesInMemory(
   SPEC, (), Batch(IMAGES.reshape(10, 2, 2, 1), np.arange(10, dtype=np.int32))
 )
+
+
+class Counting:
+  """The images, and of how many at a time somebody asked for them."""
+
+  def __init__(self):
+    self.sizes = set()
+
+  def __len__(self):
+    return len(IN_MEMORY)
+
+  def read(self, picks):
+    self.sizes.add(len(picks))
+    return IN_MEMORY.read(picks)
 
 
 def labels(count, source=IN_MEMORY, **kwargs):
@@ -36,12 +51,16 @@ def test_start_is_the_position():
   np.testing.assert_array_equal(labels(7)[3:], labels(4, start=3))
 
 
-def test_processes_read_slabs_of_the_same_batches():
-  whole = labels(6, batch_size=4)
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_processes_read_their_slabs_of_the_same_batches(count):
+  source = Counting()
   slabs = [
-    labels(6, batch_size=4, process_index=i, process_count=2) for i in range(2)
+    labels(6, source, batch_size=4, process_index=i, process_count=count)
+    for i in range(count)
   ]
+  whole = labels(6, batch_size=4)
   np.testing.assert_array_equal(np.concatenate(slabs, axis=1), whole)
+  assert source.sizes == {4 // count}
 
 
 def test_images_that_are_decoded_when_read():
