@@ -24,6 +24,7 @@ from lowdiff_jax.experiment.rules import (
   positive_or_inf,
   seed,
   sequence,
+  step_range,
   text,
   width,
 )
@@ -161,7 +162,43 @@ TRAINING_FIELDS = (
     "train.checkpoint_images", 2_560_000, positive, "images between checkpoints"
   ),
   Field(
-    "train.keep_checkpoints", 2, integer(1), "number of checkpoints to keep"
+    "train.checkpoint_minutes",
+    0,
+    number(0),
+    "also save at the first log after so many minutes; 0: never",
+  ),
+  Field(
+    "train.keep_checkpoints", 2, integer(1), "number of newest ones to keep"
+  ),
+  Field(
+    "train.keep_every_images",
+    0,
+    number(0, 4e9),
+    "images between checkpoints that are kept for good; 0: none",
+  ),
+  Field(
+    "train.keep_best",
+    False,
+    flag,
+    "save at each evaluation, and keep the one with the least distance",
+  ),
+  Field(
+    "train.non_finite",
+    "stop",
+    choice("stop", "skip"),
+    "whether a step with an infinite loss or gradient ends the run",
+  ),
+  Field(
+    "train.stall_minutes",
+    30,
+    number(0),
+    "without a step, after which the program ends; 0: never",
+  ),
+  Field(
+    "train.profile",
+    (0, 0),
+    step_range,
+    "(first, last) step to trace with JAX's profiler; (0, 0): none",
   ),
 )
 UNET_FIELDS = (

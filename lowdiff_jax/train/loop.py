@@ -1,21 +1,26 @@
 """The training loop: steps, logs, evaluations, checkpoints, interruptions."""
 
+import contextlib
 import signal
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import jax
-import numpy as np
 from jax.experimental import multihost_utils
-from tqdm import tqdm
 
-from lowdiff_jax import console
+from lowdiff_jax import console, distributed
 from lowdiff_jax.train.checkpoint import Checkpoints
+from lowdiff_jax.train.goodput import Goodput
+from lowdiff_jax.train.log import Log
+from lowdiff_jax.train.progress import Progress
 from lowdiff_jax.train.state import TrainState
 from lowdiff_jax.train.step import TrainStep
+from lowdiff_jax.train.trace import Trace
+from lowdiff_jax.train.watchdog import Watchdog
 from lowdiff_jax.train.writer import MetricWriter, NullWriter
-from lowdiff_jax.types import Array, Batch, Metrics, UserError
+from lowdiff_jax.types import Array, Batch, Metrics
 
 
 class StopSignal:
@@ -49,29 +54,79 @@ class StopSignal:
 
 
 class Schedule(NamedTuple):
-  """When training does what, in steps; batch_size is that of all processes."""
+  """When training does what, in steps; batch_size is that of all processes.
+
+  Attributes:
+    num_steps: after which training ends, with all of the others.
+    batch_size: images of a step.
+    log_every: steps.
+    evaluate_every: steps.
+    checkpoint_every: steps.
+    keep_every: steps between checkpoints that stay for good; 0: none.
+    keep_best: whether each evaluation saves, so that the best can stay.
+    checkpoint_seconds: since the last save after which the next log saves; 0:
+      never.
+    profile: (first, last) step to trace; (0, 0): none.
+    stall_seconds: without a step after which the program ends; 0: never.
+  """
 
   num_steps: int
   batch_size: int
   log_every: int
   evaluate_every: int
   checkpoint_every: int
+  keep_every: int = 0
+  keep_best: bool = False
+  checkpoint_seconds: float = 0.0
+  profile: tuple[int, int] = (0, 0)
+  stall_seconds: float = 0.0
+
+  def evaluates(self, step: int) -> bool:
+    """Whether the state after this step is evaluated."""
+    return step == self.num_steps or step % self.evaluate_every == 0
+
+  def saves(self, step: int, last_save: float) -> bool:
+    """Whether the state after this step is saved.
+
+    Args:
+      step: the step.
+      last_save: time.monotonic() then; that of process 0 counts.
+    """
+    if step == self.num_steps or step % self.checkpoint_every == 0:
+      return True
+    if self.keep_every and step % self.keep_every == 0:
+      return True
+    if self.keep_best and self.evaluates(step):
+      return True
+    # The processes talk about it: at logs alone, which wait for all anyway.
+    if not self.checkpoint_seconds or step % self.log_every:
+      return False
+    overdue = time.monotonic() - last_save >= self.checkpoint_seconds
+    return bool(distributed.agree(int(overdue)))
 
 
 class Run(NamedTuple):
   """Where training writes, and what it is watched by.
 
   Attributes:
+    folder: of the run: for traces and the stacks of a stall.
     checkpoints: where to save.
     meta: saved with each checkpoint.
     writer: `writer.MetricWriter`.
-    evaluate: state -> metrics to log; writes its own images.
+    evaluate: state -> metrics to log, and the score: the lowest is the best;
+      writes its own images.
+    skips: whether `train_step` leaves the state as it was if a step is not
+      finite; otherwise such a step ends the run.
+    goodput: `Goodput.record` of the checkpoint that training goes on from.
   """
 
+  folder: Path
   checkpoints: Checkpoints
   meta: dict[str, Any]
   writer: MetricWriter | NullWriter
-  evaluate: Callable[[TrainState], Metrics]
+  evaluate: Callable[[TrainState], tuple[Metrics, float]]
+  skips: bool = False
+  goodput: dict[str, Any] | None = None
 
 
 def train(
@@ -100,75 +155,65 @@ def train(
     UserError: a loss was not finite; the last good checkpoint is kept.
     SystemExit: SIGTERM or Ctrl-C, with the save under way.
   """
-  step, pending = int(state.step), []
-  checkpoints, meta, writer, evaluate = run
-  data, since = batches(step), time.perf_counter()
-  num_steps, batch_size = schedule.num_steps, schedule.batch_size
+  step, size, checkpoints = (
+    int(state.step),
+    schedule.batch_size,
+    run.checkpoints,
+  )
   # Of steps with another batch size too, if there were any.
-  before = int(state.images_seen) - step * batch_size
-  with StopSignal() as stop, _progress_bar(step, schedule) as progress:
-    while step < num_steps:
-      state, metrics = train_step(state, key, next(data))
-      step += 1
-      pending.append(metrics)
-      last = step == num_steps
-      stopping = stop.received(step) and not last
-      saving = last or stopping or step % schedule.checkpoint_every == 0
+  before = int(state.images_seen) - step * size
+  goodput, log = Goodput(run.goodput), Log(run.writer, size, skips=run.skips)
+  data, part, last_save = batches(step), "compile", time.monotonic()
+  with (
+    StopSignal() as stop,
+    contextlib.closing(
+      Trace(run.folder / "profile", schedule.profile)
+    ) as trace,
+    Watchdog(run.folder, schedule.stall_seconds) as watchdog,
+    Progress(before + step * size, before + schedule.num_steps * size) as bar,
+  ):
+    while step < schedule.num_steps:
+      with goodput.spending("input"):
+        batch = next(data)
+      trace.before(step + 1)
+      with goodput.spending(part), watchdog.paused(part == "compile"):
+        state, metrics = train_step(state, key, batch)
+      step, part = step + 1, "steps"
+      log.add(metrics)
+      stopping = stop.received(step) and step < schedule.num_steps
+      saving = stopping or schedule.saves(step, last_save)
       if saving or step % schedule.log_every == 0:
-        means = _finite_means(pending, step, checkpoints)
-        seconds = time.perf_counter() - since
-        means["images_per_second"] = len(pending) * batch_size / seconds
-        seen = before + step * batch_size
-        writer.write_scalars(step, {"images": seen, **means})
-        progress.set_postfix_str(f"loss {means['loss']:.4f}", refresh=False)
-        pending, since = [], time.perf_counter()
-      progress.update(batch_size)
-      if saving:
-        checkpoints.save(state, meta)
-      checkpoints.add_manifests()
+        kept, seen = checkpoints.latest_step(), before + step * size
+        bar.loss(log.write(step, seen, kept, goodput.scalars()))
+      trace.after(step, metrics)
+      bar.update(step, size)
+      with goodput.spending("checkpoint"):
+        if saving:
+          record = goodput.record(finished=step == schedule.num_steps)
+          checkpoints.save(state, {**run.meta, "goodput": record})
+          last_save = time.monotonic()
+        checkpoints.add_manifests()
       if stopping:
         break
-      if last or step % schedule.evaluate_every == 0:
-        writer.write_scalars(step, evaluate(state))
-        since = time.perf_counter()
-  if step < num_steps:
+      if schedule.evaluates(step):
+        with goodput.spending("evaluation"), watchdog.paused():
+          _evaluate(state, step, schedule, run)
+        log.restart_clock()
+  console.say(goodput.summary())
+  if step < schedule.num_steps:
     _leave(step, stop.number or signal.SIGTERM)
   return state
+
+
+def _evaluate(
+  state: TrainState, step: int, schedule: Schedule, run: Run
+) -> None:
+  values, score = run.evaluate(state)
+  run.writer.write_scalars(step, values)
+  if schedule.keep_best:
+    run.checkpoints.keep_if_best(step, score)
 
 
 def _leave(step: int, number: int) -> NoReturn:
   console.say(f"stopped at step {step} and saved; the same command goes on")
   raise SystemExit(128 + number)
-
-
-def _progress_bar(step: int, schedule: Schedule) -> tqdm:
-  return tqdm(
-    total=schedule.num_steps * schedule.batch_size,
-    initial=step * schedule.batch_size,
-    unit="img",
-    unit_scale=True,
-    disable=not console.speaks(),
-    desc="train",
-    mininterval=1.0,
-  )
-
-
-def _finite_means(
-  pending: list[Metrics], last_step: int, checkpoints: Checkpoints
-) -> Metrics:
-  """Means of the metrics since the last log; raises if one is not finite."""
-  fetched: list[dict[str, np.ndarray]] = jax.device_get(pending)
-  for i, metrics in enumerate(fetched):
-    # An infinite gradient spoils the parameters before the loss shows it.
-    if not np.isfinite([metrics["loss"], metrics["grad_norm"]]).all():
-      step = last_step - len(fetched) + i + 1
-      good = checkpoints.latest_step()
-      kept = "no checkpoint yet" if good is None else f"step {good} is kept"
-      raise UserError(
-        f"the loss is not finite at step {step} ({kept}): lower "
-        "config.optimizer.learning_rate or config.optimizer.clip_norm"
-      )
-  return {
-    name: float(np.mean([metrics[name] for metrics in fetched]))
-    for name in (fetched[0] if fetched else ())
-  }

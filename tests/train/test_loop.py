@@ -1,5 +1,6 @@
 """When training logs, evaluates, saves and stops."""
 
+import math
 import signal
 import time
 
@@ -49,7 +50,7 @@ def run(
 
   def evaluate(current):
     evaluated.append(int(current.step))
-    return {"watched": 1.0}
+    return {"watched": 1.0}, math.inf
 
   if start is None:
     start = state.create({"w": jnp.ones(2)}, optax.identity())
@@ -61,7 +62,7 @@ def run(
       batches=batches,
       key=jax.random.key(0),
       schedule=loop.Schedule(num_steps, BATCH, 3, 5, save_every),
-      run=loop.Run(checkpoints, {"who": "me"}, writer, evaluate),
+      run=loop.Run(folder, checkpoints, {"who": "me"}, writer, evaluate),
     )
   finally:
     checkpoints.close()
