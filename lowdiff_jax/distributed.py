@@ -173,13 +173,6 @@ def agree(number: Number) -> Number:
   return type(number)(shared)
 
 
-def anywhere(flag: bool) -> bool:
-  """Whether the flag is set on any process; the same answer on all."""
-  if jax.process_count() == 1:
-    return flag
-  return bool(multihost_utils.process_allgather(np.asarray(flag)).any())
-
-
 def barrier(name: str) -> None:
   """Waits until every process has reached the barrier of this name."""
   if jax.process_count() > 1:

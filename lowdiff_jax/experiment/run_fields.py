@@ -24,16 +24,13 @@ from lowdiff_jax.experiment.rules import (
   positive_or_inf,
   seed,
   sequence,
-  step_range,
   text,
   width,
 )
 from lowdiff_jax.experiment.schema import Field
+from lowdiff_jax.experiment.train_fields import TRAIN_FIELDS
 from lowdiff_jax.models.dit import POSITIONS, REMAT
 from lowdiff_jax.models.unet import ENTRIES
-
-# Those that were seen are counted in 32 bits.
-_IMAGES = number(1, 4e9)
 
 
 def _run(name: str, default: Any, rule: Rule, doc: str) -> Field:
@@ -150,56 +147,7 @@ TRAINING_FIELDS = (
     positive_or_inf,
     "largest half-life as a share of the images seen",
   ),
-  Field("train.images", 200_000_000, _IMAGES, "images to train on in total"),
-  Field(
-    "train.microbatches", 1, integer(1), "parts of a batch, to save memory"
-  ),
-  Field("train.log_images", 51_200, positive, "images between logs"),
-  Field(
-    "train.evaluate_images", 5_120_000, positive, "images between evaluations"
-  ),
-  Field(
-    "train.checkpoint_images", 2_560_000, positive, "images between checkpoints"
-  ),
-  Field(
-    "train.checkpoint_minutes",
-    0,
-    number(0),
-    "also save at the first log after so many minutes; 0: never",
-  ),
-  Field(
-    "train.keep_checkpoints", 2, integer(1), "number of newest ones to keep"
-  ),
-  Field(
-    "train.keep_every_images",
-    0,
-    number(0, 4e9),
-    "images between checkpoints that are kept for good; 0: none",
-  ),
-  Field(
-    "train.keep_best",
-    False,
-    flag,
-    "save at each evaluation, and keep the one with the least distance",
-  ),
-  Field(
-    "train.non_finite",
-    "stop",
-    choice("stop", "skip"),
-    "whether a step with an infinite loss or gradient ends the run",
-  ),
-  Field(
-    "train.stall_minutes",
-    30,
-    number(0),
-    "without a step, after which the program ends; 0: never",
-  ),
-  Field(
-    "train.profile",
-    (0, 0),
-    step_range,
-    "(first, last) step to trace with JAX's profiler; (0, 0): none",
-  ),
+  *TRAIN_FIELDS,
 )
 UNET_FIELDS = (
   _run("model.channels", 128, width, "base width"),

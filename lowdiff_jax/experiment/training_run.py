@@ -22,9 +22,10 @@ from lowdiff_jax.experiment.training import check_batches
 from lowdiff_jax.generate import grids
 from lowdiff_jax.train import loop
 from lowdiff_jax.train.checkpoint import Checkpoints
+from lowdiff_jax.train.goodput import Goodput
 from lowdiff_jax.train.state import TrainState
 from lowdiff_jax.train.writer import MetricWriter, NullWriter
-from lowdiff_jax.types import Batch, Evaluator, ImageSource, Metrics, UserError
+from lowdiff_jax.types import Batch, Evaluator, ImageSource, Metrics
 
 
 def train(
@@ -46,18 +47,12 @@ def train(
     The model of the last checkpoint.
 
   Raises:
-    UserError: a stage's batch does not divide over the devices; the best
-      checkpoint is to be kept but nothing is scored; or a loss was not finite,
-      and then the last good checkpoint is kept.
+    UserError: a stage's batch does not divide over the devices; or a loss was
+      not finite, and then the last good checkpoint is kept.
     SystemExit: SIGTERM or Ctrl-C; what was trained is saved.
   """
   config = experiment.config
   check_batches(config, experiment.mesh)
-  if config.train.keep_best and not config.evaluation.images_during_training:
-    raise UserError(
-      "config.train.keep_best = True: set "
-      "config.evaluation.images_during_training above 0, or there is no score"
-    )
   with contextlib.ExitStack() as stack:
     checkpoints = Checkpoints(
       workdir / "checkpoints",
@@ -84,8 +79,7 @@ def train(
         experiment.meta(),
         writer,
         _on_the_way(experiment, data.test, evaluator, workdir, writer),
-        skips=config.train.non_finite == "skip",
-        goodput=goodput,
+        goodput,
       ),
     )
   return load(config, workdir, experiment)
@@ -119,25 +113,27 @@ def _schedule(experiment: Experiment, state: TrainState) -> loop.Schedule:
     keep_best=section.keep_best,
     checkpoint_seconds=60 * section.checkpoint_minutes,
     profile=section.profile,
+    skips=section.non_finite == "skip",
     stall_seconds=60 * section.stall_minutes,
   )
 
 
 def _start(
   experiment: Experiment, checkpoints: Checkpoints
-) -> tuple[TrainState, dict[str, Any] | None]:
-  """The newest checkpoint, and its record of goodput; or a fresh state."""
+) -> tuple[TrainState, Goodput]:
+  """The newest checkpoint, or a fresh state; and the time it took so far."""
   if checkpoints.latest_step() is not None:
     with console.taking("checking and loading the newest checkpoint"):
       state = checkpoints.restore(experiment.state_shapes)
-    step = int(state.step)
+    with checkpoints.reading(int(state.step)) as step:
+      goodput = Goodput(checkpoints.meta(step).get("goodput"))
     console.say(f"resuming at step {step}")
-    return state, checkpoints.meta(step).get("goodput")
+    return state, goodput
   with console.taking("initialising the parameters"):
     state = jax.block_until_ready(experiment.init())
   count = parameter_overview.count_parameters(state.params)
   console.say(f"a new run of {count:,} parameters")
-  return state, None
+  return state, Goodput()
 
 
 def device_batches(

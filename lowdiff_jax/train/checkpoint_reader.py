@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 from etils import epath
+from jax.experimental import multihost_utils
 
 from lowdiff_jax import distributed
 from lowdiff_jax.distributed import is_main
@@ -107,7 +109,7 @@ class CheckpointReader:
         value = read(here)
       except UnreadableError as found:
         error = found
-      if not distributed.anywhere(error is not None):
+      if not _anywhere(error is not None):
         self._warn(failed, here)
         return value
       failed[here] = error or UnreadableError(
@@ -228,6 +230,13 @@ class CheckpointReader:
     if distributed.agree(int(error is not None)):
       raise error or UnreadableError(f"{folder} is damaged")
     self._verified.add((step, part))
+
+
+def _anywhere(flag: bool) -> bool:
+  """Whether the flag is set on any process; the same answer on all."""
+  if jax.process_count() == 1:
+    return flag
+  return bool(multihost_utils.process_allgather(np.asarray(flag)).any())
 
 
 def shapes(params: Any) -> dict[str, list[int]]:

@@ -30,10 +30,12 @@ class Goodput:
     self._since = time.monotonic()
     self._seconds = dict.fromkeys(PARTS, 0.0)
     if before is not None:
-      self._seconds.update(before["seconds"])
-      # Clocks of two machines may differ.
-      away = max(0.0, time.time() - before["saved"]) if before["saved"] else 0.0
-      self._seconds["restarts"] += away
+      for part in PARTS:
+        self._seconds[part] = float(before["seconds"][part])
+      if before["saved"] is not None:
+        # Clocks of two machines may differ.
+        away = max(0.0, time.time() - float(before["saved"]))
+        self._seconds["restarts"] += away
 
   @contextlib.contextmanager
   def spending(self, part: str) -> Iterator[None]:

@@ -1,6 +1,5 @@
 """The training loop: steps, logs, evaluations, checkpoints, interruptions."""
 
-import contextlib
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -10,15 +9,13 @@ from typing import Any, NamedTuple, NoReturn
 import jax
 from jax.experimental import multihost_utils
 
-from lowdiff_jax import console, distributed
+from lowdiff_jax import console
 from lowdiff_jax.train.checkpoint import Checkpoints
 from lowdiff_jax.train.goodput import Goodput
-from lowdiff_jax.train.log import Log
-from lowdiff_jax.train.progress import Progress
+from lowdiff_jax.train.schedule import Schedule
 from lowdiff_jax.train.state import TrainState
 from lowdiff_jax.train.step import TrainStep
-from lowdiff_jax.train.trace import Trace
-from lowdiff_jax.train.watchdog import Watchdog
+from lowdiff_jax.train.watch import Watch
 from lowdiff_jax.train.writer import MetricWriter, NullWriter
 from lowdiff_jax.types import Array, Batch, Metrics
 
@@ -53,58 +50,6 @@ class StopSignal:
     return multihost_utils.reached_preemption_sync_point(step)
 
 
-class Schedule(NamedTuple):
-  """When training does what, in steps; batch_size is that of all processes.
-
-  Attributes:
-    num_steps: after which training ends, with all of the others.
-    batch_size: images of a step.
-    log_every: steps.
-    evaluate_every: steps.
-    checkpoint_every: steps.
-    keep_every: steps between checkpoints that stay for good; 0: none.
-    keep_best: whether each evaluation saves, so that the best can stay.
-    checkpoint_seconds: since the last save after which the next log saves; 0:
-      never.
-    profile: (first, last) step to trace; (0, 0): none.
-    stall_seconds: without a step after which the program ends; 0: never.
-  """
-
-  num_steps: int
-  batch_size: int
-  log_every: int
-  evaluate_every: int
-  checkpoint_every: int
-  keep_every: int = 0
-  keep_best: bool = False
-  checkpoint_seconds: float = 0.0
-  profile: tuple[int, int] = (0, 0)
-  stall_seconds: float = 0.0
-
-  def evaluates(self, step: int) -> bool:
-    """Whether the state after this step is evaluated."""
-    return step == self.num_steps or step % self.evaluate_every == 0
-
-  def saves(self, step: int, last_save: float) -> bool:
-    """Whether the state after this step is saved.
-
-    Args:
-      step: the step.
-      last_save: time.monotonic() then; that of process 0 counts.
-    """
-    if step == self.num_steps or step % self.checkpoint_every == 0:
-      return True
-    if self.keep_every and step % self.keep_every == 0:
-      return True
-    if self.keep_best and self.evaluates(step):
-      return True
-    # The processes talk about it: at logs alone, which wait for all anyway.
-    if not self.checkpoint_seconds or step % self.log_every:
-      return False
-    overdue = time.monotonic() - last_save >= self.checkpoint_seconds
-    return bool(distributed.agree(int(overdue)))
-
-
 class Run(NamedTuple):
   """Where training writes, and what it is watched by.
 
@@ -115,9 +60,7 @@ class Run(NamedTuple):
     writer: `writer.MetricWriter`.
     evaluate: state -> metrics to log, and the score: the lowest is the best;
       writes its own images.
-    skips: whether `train_step` leaves the state as it was if a step is not
-      finite; otherwise such a step ends the run.
-    goodput: `Goodput.record` of the checkpoint that training goes on from.
+    goodput: of the run so far.
   """
 
   folder: Path
@@ -125,8 +68,7 @@ class Run(NamedTuple):
   meta: dict[str, Any]
   writer: MetricWriter | NullWriter
   evaluate: Callable[[TrainState], tuple[Metrics, float]]
-  skips: bool = False
-  goodput: dict[str, Any] | None = None
+  goodput: Goodput
 
 
 def train(
@@ -155,51 +97,35 @@ def train(
     UserError: a loss was not finite; the last good checkpoint is kept.
     SystemExit: SIGTERM or Ctrl-C, with the save under way.
   """
-  step, size, checkpoints = (
-    int(state.step),
-    schedule.batch_size,
-    run.checkpoints,
-  )
+  step, size = int(state.step), schedule.batch_size
+  checkpoints = run.checkpoints
   # Of steps with another batch size too, if there were any.
   before = int(state.images_seen) - step * size
-  goodput, log = Goodput(run.goodput), Log(run.writer, size, skips=run.skips)
-  data, part, last_save = batches(step), "compile", time.monotonic()
-  with (
-    StopSignal() as stop,
-    contextlib.closing(
-      Trace(run.folder / "profile", schedule.profile)
-    ) as trace,
-    Watchdog(run.folder, schedule.stall_seconds) as watchdog,
-    Progress(before + step * size, before + schedule.num_steps * size) as bar,
-  ):
+  data, last_save = batches(step), time.monotonic()
+  watch = Watch(run.folder, run.writer, schedule, step, run.goodput)
+  with StopSignal() as stop, watch:
     while step < schedule.num_steps:
-      with goodput.spending("input"):
+      with watch.spending("input"):
         batch = next(data)
-      trace.before(step + 1)
-      with goodput.spending(part), watchdog.paused(part == "compile"):
+      with watch.stepping(step + 1):
         state, metrics = train_step(state, key, batch)
-      step, part = step + 1, "steps"
-      log.add(metrics)
+      step += 1
       stopping = stop.received(step) and step < schedule.num_steps
       saving = stopping or schedule.saves(step, last_save)
+      watch.add(step, metrics)
       if saving or step % schedule.log_every == 0:
-        kept, seen = checkpoints.latest_step(), before + step * size
-        bar.loss(log.write(step, seen, kept, goodput.scalars()))
-      trace.after(step, metrics)
-      bar.update(step, size)
-      with goodput.spending("checkpoint"):
+        watch.log(step, before + step * size, checkpoints.latest_step())
+      with watch.spending("checkpoint"):
         if saving:
-          record = goodput.record(finished=step == schedule.num_steps)
+          record = watch.goodput.record(finished=step == schedule.num_steps)
           checkpoints.save(state, {**run.meta, "goodput": record})
           last_save = time.monotonic()
         checkpoints.add_manifests()
       if stopping:
         break
       if schedule.evaluates(step):
-        with goodput.spending("evaluation"), watchdog.paused():
+        with watch.spending("evaluation"):
           _evaluate(state, step, schedule, run)
-        log.restart_clock()
-  console.say(goodput.summary())
   if step < schedule.num_steps:
     _leave(step, stop.number or signal.SIGTERM)
   return state

@@ -6,35 +6,36 @@ import time
 from tqdm import tqdm
 
 from lowdiff_jax import console
+from lowdiff_jax.train.schedule import Schedule
 
 # Seconds between two lines.
 HEARTBEAT = 60.0
 
 
 class Progress:
-  """Shows the images seen, the loss, images/s and the time that is left."""
+  """Shows a bar if stderr is a terminal, and otherwise lines."""
 
-  def __init__(self, images: int, total: int, heartbeat: float = HEARTBEAT):
-    """Shows a bar if stderr is a terminal.
+  def __init__(self, step: int, schedule: Schedule):
+    """Shows where training starts.
 
     Args:
-      images: seen before.
-      total: images of the whole training.
-      heartbeat: seconds between two lines, without a terminal.
+      step: the last one before.
+      schedule: of the training.
     """
-    bar = console.speaks() and sys.stderr.isatty()
+    self._size, self._last = schedule.batch_size, schedule.num_steps
+    self._is_bar = console.speaks() and sys.stderr.isatty()
     self._bar = tqdm(
-      total=total,
-      initial=images,
+      total=self._last * self._size,
+      initial=step * self._size,
       unit="img",
       unit_scale=True,
-      disable=not bar,
+      disable=not self._is_bar,
       desc="train",
       mininterval=1.0,
     )
-    self._heartbeat = None if bar else heartbeat
-    self._images, self._total, self._loss = images, total, ""
-    self._said = time.monotonic(), images
+    self._loss = "no loss yet"
+    # When the last line was, and at which step.
+    self._said = time.monotonic(), step
 
   def __enter__(self) -> "Progress":
     return self
@@ -47,23 +48,16 @@ class Progress:
     self._loss = "no finite loss" if value is None else f"loss {value:.4f}"
     self._bar.set_postfix_str(self._loss, refresh=False)
 
-  def update(self, step: int, images: int) -> None:
-    """Counts a step of so many images."""
-    self._images += images
-    self._bar.update(images)
-    if self._heartbeat is None:
-      return
+  def update(self, step: int) -> None:
+    """A step has been taken."""
+    self._bar.update(self._size)
     (since, before), now = self._said, time.monotonic()
-    if now - since < self._heartbeat:
+    if self._is_bar or now - since < HEARTBEAT:
       return
-    self._said = now, self._images
-    rate = (self._images - before) / (now - since)
-    left = (self._total - self._images) / rate / 3600
-    parts = [
-      f"step {step:,}",
-      f"{self._images:,} of {self._total:,} images",
-      *filter(None, [self._loss]),
-      f"{rate:.3g} images/s",
-      f"{left:.2f} h left",
-    ]
-    console.say(", ".join(parts))
+    self._said = now, step
+    rate = (step - before) / (now - since)
+    console.say(
+      f"step {step:,} of {self._last:,}, {step * self._size:,} images, "
+      f"{self._loss}, {rate * self._size:.3g} images/s, "
+      f"{(self._last - step) / rate / 3600:.2f} h left"
+    )

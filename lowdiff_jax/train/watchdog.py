@@ -49,6 +49,10 @@ class Watchdog(threading.Thread):
   def __exit__(self, *unused: object) -> None:
     self._ending.set()
 
+  def step(self) -> None:
+    """A step has been taken."""
+    self._idle = 0.0
+
   @contextlib.contextmanager
   def paused(self, pauses: bool = True) -> Iterator[None]:
     """Does not count the body's time, such as that of compiling.
@@ -60,7 +64,7 @@ class Watchdog(threading.Thread):
     try:
       yield
     finally:
-      self._idle, self._paused = 0.0, False
+      self._paused = False
 
   def run(self) -> None:
     """Waits for the end of training or for a stall."""

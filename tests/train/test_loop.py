@@ -12,6 +12,7 @@ import pytest
 
 from lowdiff_jax.train import loop, state
 from lowdiff_jax.train.checkpoint import Checkpoints
+from lowdiff_jax.train.goodput import Goodput
 from lowdiff_jax.train.manifest import MANIFEST
 from lowdiff_jax.types import Batch, UserError
 
@@ -62,7 +63,9 @@ def run(
       batches=batches,
       key=jax.random.key(0),
       schedule=loop.Schedule(num_steps, BATCH, 3, 5, save_every),
-      run=loop.Run(folder, checkpoints, {"who": "me"}, writer, evaluate),
+      run=loop.Run(
+        folder, checkpoints, {"who": "me"}, writer, evaluate, Goodput()
+      ),
     )
   finally:
     checkpoints.close()
