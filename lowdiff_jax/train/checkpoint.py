@@ -62,13 +62,19 @@ class Checkpoints(CheckpointReader):
       return ocp.CheckpointManager(self.directory, options=options)
 
   def _without_timestamp(self) -> list[int]:
-    """Steps of checkpoints at whose timestamps Orbax would fail."""
-    damaged = []
-    for found in self.complete():
+    """Steps of checkpoints at whose timestamps Orbax would fail.
+
+    Raises:
+      UserError: there are no others.
+    """
+    damaged, there = [], self.complete()
+    for found in there:
       try:
         found.commit_timestamp  # noqa: B018
       except Exception:
         damaged.append(found.step)
+    if damaged and len(damaged) == len(there):
+      raise self.none_readable(f"{self.folder(damaged[-1])} is damaged")
     return damaged
 
   def latest_step(self) -> int | None:

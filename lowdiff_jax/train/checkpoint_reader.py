@@ -118,11 +118,7 @@ class CheckpointReader:
     tried = list(failed)
     if tried[-1] not in self.steps():
       raise failed[tried[-1]]
-    raise UserError(
-      f"{failed[tried[0]]}, and no other checkpoint can be read "
-      f"({len(tried)} tried): delete {self.directory} to begin again, or set "
-      f"{self._option}"
-    )
+    raise self.none_readable(str(failed[tried[0]]))
 
   def _read_one(self, step: int, read: Callable[[int], T]) -> T:
     try:
@@ -205,6 +201,13 @@ class CheckpointReader:
           f"{here.get(name, 'absent')} here; use the config it was trained "
           f"with, or another {self._option}"
         )
+
+  def none_readable(self, why: str) -> UserError:
+    """What to raise if checkpoints are damaged, and there is no other."""
+    return UserError(
+      f"{why}, and no other checkpoint can be read: delete {self.directory} to "
+      f"begin again, or set {self._option}"
+    )
 
   def _none(self) -> UserError:
     return UserError(

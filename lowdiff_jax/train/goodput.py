@@ -44,18 +44,16 @@ class Goodput:
     try:
       yield
     finally:
-      self._seconds[part] += self._lap(start)
+      self._count("steps", start)
+      self._count(part, time.monotonic())
 
-  def _lap(self, start: float) -> float:
-    """Counts what lies before `start` as steps; seconds since then."""
-    now = time.monotonic()
-    self._seconds["steps"] += start - self._since
-    self._since = now
-    return now - start
+  def _count(self, part: str, until: float) -> None:
+    self._seconds[part] += until - self._since
+    self._since = until
 
   def scalars(self) -> Metrics:
     """The share of each part so far, as "goodput/steps"."""
-    self._lap(time.monotonic())
+    self._count("steps", time.monotonic())
     total = max(sum(self._seconds.values()), 1e-9)
     return {f"goodput/{part}": self._seconds[part] / total for part in PARTS}
 
@@ -66,7 +64,7 @@ class Goodput:
       finished: whether the run ends with this checkpoint; the time until it is
         made longer is not lost.
     """
-    self._lap(time.monotonic())
+    self._count("steps", time.monotonic())
     saved = None if finished else time.time()
     return {"seconds": dict(self._seconds), "saved": saved}
 

@@ -8,7 +8,6 @@ from typing import Any
 from lowdiff_jax import console
 from lowdiff_jax.train.goodput import Goodput
 from lowdiff_jax.train.log import Log
-from lowdiff_jax.train.progress import Progress
 from lowdiff_jax.train.schedule import Schedule
 from lowdiff_jax.train.trace import Trace
 from lowdiff_jax.train.watchdog import Watchdog
@@ -47,7 +46,11 @@ class Watch:
     self._log = Log(writer, schedule.batch_size, skips=schedule.skips)
     self._trace = Trace(folder / "profile", schedule.profile)
     self._watchdog = Watchdog(folder, schedule.stall_seconds)
-    self._progress = Progress(step, schedule)
+    size = self._batch_size = schedule.batch_size
+    self._progress = console.Progress(
+      "train", schedule.num_steps * size, step * size
+    )
+    self._loss = "no loss yet"
     self._compiled = False
     self._stack = contextlib.ExitStack()
 
@@ -86,9 +89,10 @@ class Watch:
     self._watchdog.step()
     self._log.add(metrics)
     self._trace.after(step, metrics)
-    self._progress.update(step)
+    self._progress.note = f"step {step:,}, {self._loss}"
+    self._progress.update(self._batch_size)
 
   def log(self, step: int, images: int, kept: int | None) -> None:
     """Waits for the last step, and logs; see `Log.write`."""
     loss = self._log.write(step, images, kept, self.goodput.scalars())
-    self._progress.loss(loss)
+    self._loss = "no finite loss" if loss is None else f"loss {loss:.4f}"
