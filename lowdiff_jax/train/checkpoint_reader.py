@@ -47,7 +47,10 @@ class CheckpointReader:
       directory: the folder.
       option: of the command line, that names the run; for messages.
     """
-    self.directory, self._option = epath.Path(directory).resolve(), option
+    path = epath.Path(directory)
+    # `resolve` takes one in a bucket for a relative one.
+    self.directory = path if path.is_absolute() else path.resolve()
+    self._option = option
     self._verified: set[tuple[int, str]] = set()
     self._reader = ocp.Checkpointer(ocp.CompositeCheckpointHandler())
 

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from lowdiff_jax import console
 from lowdiff_jax.train.goodput import Goodput
 from lowdiff_jax.train.log import Log
@@ -80,7 +82,10 @@ class Watch:
   def stepping(self, step: int) -> Iterator[None]:
     """The body dispatches this step; the first one is compiled before."""
     self._trace.before(step)
-    with self.spending("steps" if self._compiled else "compile"):
+    with (
+      jax.profiler.StepTraceAnnotation("train", step_num=step),
+      self.spending("steps" if self._compiled else "compile"),
+    ):
       yield
     self._compiled = True
 

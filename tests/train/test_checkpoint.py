@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import socket
+import subprocess
+import sys
 
 import chex
 import jax
@@ -14,7 +17,7 @@ from lowdiff_jax.train.checkpoint import DAMAGED, Checkpoints
 from lowdiff_jax.train.manifest import MANIFEST
 from lowdiff_jax.train.state import create
 from lowdiff_jax.types import UserError
-from tests import tiny
+from tests import command_line, tiny
 
 
 @pytest.fixture(scope="module")
@@ -291,3 +294,28 @@ def test_what_is_half_removed_is_not_to_be_deleted(tmp_path):
       1, lambda step: checkpoints.restore_ema({"w": np.zeros(2, int)}, step)
     )
   checkpoints.close()
+
+
+def test_two_processes_go_on_together_from_the_one_before(tmp_path):
+  with socket.socket() as free:
+    free.bind(("127.0.0.1", 0))
+    port = str(free.getsockname()[1])
+  processes = [
+    subprocess.Popen(
+      [
+        *(sys.executable, "-m", "tests.train.restore_together"),
+        *(str(tmp_path), port, str(index)),
+      ],
+      cwd=command_line.REPOSITORY,
+      env=command_line.environment(),
+      stdout=subprocess.PIPE,
+      stderr=subprocess.PIPE,
+      text=True,
+    )
+    for index in range(2)
+  ]
+  for process in processes:
+    printed, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert "restored 4 (64, 64) 4.0\nthen 8\n" in printed
+  assert (tmp_path / f"8{DAMAGED}").is_dir()
