@@ -143,7 +143,8 @@ class Checkpoints(CheckpointReader):
 
     step, state = self.read(None, read)
     newer = [other for other in self.steps() if other > step]
-    if self._manager is not None and newer:
+    # Process 0 renames them, and others may look later.
+    if self._manager is not None and distributed.agree(len(newer)):
       self._manager.close()
       self._set_aside(newer)
       self._manager = self._open()

@@ -64,7 +64,7 @@ class CheckpointReader:
     return [metadata.step for metadata in self.complete()]
 
   def folder(self, step: int) -> Path:
-    """Of a checkpoint."""
+    """The folder of a checkpoint."""
     return Path(self.directory / str(step))
 
   def latest_step(self) -> int | None:
