@@ -18,6 +18,8 @@ from tqdm import tqdm
 
 # Seconds after which work says what it is.
 PATIENCE = 5.0
+# Seconds between two lines of progress where there is no terminal.
+HEARTBEAT = 60.0
 
 _quiet = False
 
@@ -74,6 +76,61 @@ def taking(what: str, patience: float | None = None) -> Iterator[None]:
     timer.join()
   if said.is_set():
     say(f"{what} took {time.monotonic() - since:.0f} s")
+
+
+class Progress:
+  """How many images are done: a bar on a terminal, otherwise a line a minute.
+
+  Attributes:
+    note: shown with it, such as the loss.
+  """
+
+  def __init__(self, what: str, total: int, done: int = 0, delay: float = 0.0):
+    """Shows what was done before; `with` ends it.
+
+    Args:
+      what: is done, as in "train".
+      total: number of images.
+      done: of them, before.
+      delay: seconds before a bar is shown.
+    """
+    self.note = ""
+    self._what, self._total, self._done = what, total, done
+    self._is_bar = speaks() and sys.stderr.isatty() and done < total
+    self._bar = tqdm(
+      desc=what,
+      total=total,
+      initial=done,
+      unit="img",
+      unit_scale=True,
+      disable=not self._is_bar,
+      delay=delay,
+    )
+    # When the last line was, and what was done then.
+    self._said = time.monotonic(), done
+
+  def __enter__(self) -> "Progress":
+    return self
+
+  def __exit__(self, *unused: object) -> None:
+    self._bar.close()
+
+  def update(self, count: int) -> None:
+    """So many more images are done."""
+    self._done += count
+    self._bar.set_postfix_str(self.note, refresh=False)
+    self._bar.update(count)
+    (since, before), now = self._said, time.monotonic()
+    if self._is_bar or now - since < HEARTBEAT:
+      return
+    self._said = now, self._done
+    rate = (self._done - before) / (now - since)
+    hours = (self._total - self._done) / rate / 3600
+    note = f" ({self.note})" if self.note else ""
+    say(
+      f"{self._what}: {self._done:,} of {self._total:,} images{note}, "
+      f"{rate:.3g} images/s, {hours:.2f} h left"
+    )
 
 
 class Compiling:

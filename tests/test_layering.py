@@ -43,7 +43,7 @@ ALLOWED["__init__"] = ALLOWED["cli"] | {"api"}
 HOMES = {
   # The network that judges is no model.
   "flax": {"models", "metrics/inception.py"},
-  "orbax": {"train/checkpoint.py"},
+  "orbax": {"train/checkpoint.py", "train/checkpoint_reader.py"},
   "optax": {"train", "experiment/training.py"},
   "ml_collections": {"experiment", "cli", "api.py"},
   "grain": {"data"},

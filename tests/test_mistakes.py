@@ -120,11 +120,19 @@ def test_damaged_checkpoint(trained, tmp_path):
   largest = max(files, key=lambda path: path.stat().st_size)
   data = largest.read_bytes()
   largest.write_bytes(data[:100] + b"x" + data[101:])
-  line = mistake(f"--workdir={copy}", flags[1])
-  assert f"damaged; delete {newest}" in line
-  shutil.rmtree(newest)
+  line = mistake(
+    f"--workdir={copy}", "--mode=sample", "--config.sampling.checkpoint=10"
+  )
+  assert f"{largest} is damaged; there are 5, 10" in line
+  # Training goes on by itself.
   done = command_line.run(f"--workdir={copy}", flags[1])
   assert done.returncode == 0 and "resuming at step 5" in done.stdout
+  expected = f"{largest} is damaged: the checkpoint of step 5 is used instead"
+  assert [line for line in done.stderr.splitlines() if "WARN" in line] == [
+    f"WARNING: {expected}",
+    f"WARNING: the damaged checkpoint is now {newest}.damaged: delete it",
+  ]
+  assert newest.is_dir()
 
 
 def test_out_of_memory(trained):

@@ -229,11 +229,11 @@ def test_checkpoints_whose_json_is_damaged(tmp_path):
   assert run_folder.read_config(tmp_path) is not None
   for content in ("[", "[1]"):
     (folder / "7" / "manifest.json").write_text(content)
-    with pytest.raises(UserError, match=r"/7 .* delete .*checkpoint before it"):
+    with pytest.raises(UserError, match=r"/7 .*, and no other .*: delete "):
       run_folder.read_config(tmp_path)
   odd = '{"performance_metrics": 1e308}'
   (folder / "7" / "_CHECKPOINT_METADATA").write_text(odd)
   with pytest.raises(
-    UserError, match=r"checkpoints .* delete its highest step"
+    UserError, match=r"/7 is damaged, and no other .*: delete "
   ):
     Checkpoints(folder)

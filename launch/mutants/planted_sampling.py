@@ -14,6 +14,9 @@ _STATE = "train/state.py"
 _OBJECTIVE = "train/objective.py"
 _LOOP = "train/loop.py"
 _CHECKPOINT = "train/checkpoint.py"
+_READER = "train/checkpoint_reader.py"
+_SCHEDULE = "train/schedule.py"
+_LOG = "train/log.py"
 _MANIFEST = "train/manifest.py"
 _WRITER = "train/writer.py"
 
@@ -136,16 +139,16 @@ MUTANTS = tuple(
     ),
     (_OBJECTIVE, "self.normalise(batch.image), None", "batch.image, None"),
     (_LOOP, "step % schedule.log_every == 0", "step % schedule.log_every == 1"),
-    (_LOOP, "step % schedule.checkpoint_every == 0", "False"),
-    (_LOOP, "step % schedule.evaluate_every == 0", "False"),
-    (_LOOP, "before + step * batch_size", "step * batch_size"),
-    (_LOOP, "last_step - len(fetched) + i + 1", "last_step - len(fetched) + i"),
-    (_LOOP, "np.isfinite([metrics", "True or np.isfinite([metrics"),
+    (_SCHEDULE, "step % self.checkpoint_every == 0", "False"),
+    (_SCHEDULE, "step % self.evaluate_every == 0", "False"),
+    (_LOOP, "before + step * size, ", "step * size, "),
+    (_LOG, "step - len(fetched) + 1", "step - len(fetched)"),
+    (_LOG, "np.isfinite([metrics", "True or np.isfinite([metrics"),
     (_LOOP, "128 + number", "number"),
     # Checkpoints and logs.
-    (_CHECKPOINT, "max_to_keep=keep", "max_to_keep=keep + 1"),
+    (_CHECKPOINT, "LatestN(self._keep)", "LatestN(self._keep + 1)"),
     (_MANIFEST, "files.sha256(file) != digest", "False"),
-    (_CHECKPOINT, "there.get(name) != here.get(name)", "False"),
+    (_READER, "there.get(name) != here.get(name)", "False"),
     (_CHECKPOINT, "int(state.images_seen)", "int(state.step)"),
     (_WRITER, 'record["step"] <= start_step', 'record["step"] < start_step'),
   )

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 from absl import logging
 from PIL import Image
-from tqdm import tqdm
 
 from lowdiff_jax import console, files
 from lowdiff_jax.data import pipeline
@@ -105,13 +104,8 @@ def _look(
   def chunk(start: int) -> list[Facts]:
     return list(map(one, names[start : start + CHUNK]))
 
-  with tqdm(
-    desc=f"looking at {file_set.root.name}",
-    total=len(names),
-    unit="img",
-    delay=1,
-    disable=not console.speaks(),
-  ) as bar:
+  what = f"looking at {file_set.root.name}"
+  with console.Progress(what, len(names), delay=1) as bar:
     for facts in pipeline.in_threads(chunk, range(0, len(names), CHUNK)):
       bar.update(len(facts))
       yield from facts

@@ -90,8 +90,13 @@ def _check_levels(where: str, section: ConfigDict, precondition: str) -> None:
 
 
 def _check_counts(config: ConfigDict) -> None:
-  """The indices of images must be of 32 bits."""
+  """The indices of images must be of 32 bits; the best must have a score."""
   sampling, evaluation = config.sampling, config.evaluation
+  if config.train.keep_best and not evaluation.images_during_training:
+    raise UserError(
+      "config.train.keep_best = True: needs a score; set "
+      "config.evaluation.images_during_training above 0"
+    )
   if sampling.first_index + sampling.images > MOST:
     raise UserError(
       f"config.sampling.first_index = {sampling.first_index}: with "

@@ -23,11 +23,11 @@ def without_folders(value: Any) -> Any:
     return [without_folders(item) for item in value]
   if not isinstance(value, str) or "/" not in value:
     return value
-  kind, path = re.fullmatch(
-    r"((?:tfds|folder|zip|npz):)?(.*)", value, re.DOTALL
-  ).groups()
+  kind, path = re.findall(
+    r"\A((?:tfds|folder|zip|npz):)?(.*)\Z", value, re.DOTALL
+  )[0]
   # What follows a question mark may be the signature of a URL.
-  return (kind or "") + path.partition("?")[0].rstrip("/").rpartition("/")[2]
+  return f"{kind}{path.partition('?')[0].rstrip('/').rpartition('/')[2]}"
 
 
 def model_card(model: Trained) -> str:

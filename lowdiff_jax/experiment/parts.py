@@ -163,6 +163,7 @@ def _make_step(
     optimizer,
     ema_half_life=config.ema.half_life_images,
     ema_ramp=config.ema.ramp,
+    skips=config.train.non_finite == "skip",
   )
 
 

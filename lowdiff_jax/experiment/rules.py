@@ -155,6 +155,15 @@ level = Rule(
   lambda v: _is_number(v) and 1e-6 <= v <= 1e6,
 )
 steps = integer(1, MAX_STEPS)
+step_range = Rule(
+  "a tuple (first, last) of steps counted from 1, or (0, 0) for none",
+  lambda v: (
+    isinstance(v, tuple)
+    and len(v) == 2
+    and all(map(_is_int, v))
+    and (v == (0, 0) or 1 <= v[0] <= v[1] <= MOST)
+  ),
+)
 seed = integer(0, 2**32 - 1)
 # A batch is put together before memory could be found not to suffice.
 batch_size = integer(1, 2**20)

@@ -28,11 +28,9 @@ from lowdiff_jax.experiment.rules import (
   width,
 )
 from lowdiff_jax.experiment.schema import Field
+from lowdiff_jax.experiment.train_fields import TRAIN_FIELDS
 from lowdiff_jax.models.dit import POSITIONS, REMAT
 from lowdiff_jax.models.unet import ENTRIES
-
-# Those that were seen are counted in 32 bits.
-_IMAGES = number(1, 4e9)
 
 
 def _run(name: str, default: Any, rule: Rule, doc: str) -> Field:
@@ -149,21 +147,7 @@ TRAINING_FIELDS = (
     positive_or_inf,
     "largest half-life as a share of the images seen",
   ),
-  Field("train.images", 200_000_000, _IMAGES, "images to train on in total"),
-  Field(
-    "train.microbatches", 1, integer(1), "parts of a batch, to save memory"
-  ),
-  Field("train.log_images", 51_200, positive, "images between logs"),
-  Field(
-    "train.evaluate_images", 5_120_000, positive, "images between evaluations"
-  ),
-  Field(
-    "train.checkpoint_images", 2_560_000, positive, "images between checkpoints"
-  ),
-  Field(
-    "train.keep_checkpoints", 2, integer(1), "number of checkpoints to keep"
-  ),
-  Field("train.grace_seconds", 300.0, positive, "from SIGTERM to the end"),
+  *TRAIN_FIELDS,
 )
 UNET_FIELDS = (
   _run("model.channels", 128, width, "base width"),

@@ -22,6 +22,7 @@ from lowdiff_jax.experiment.training import check_batches
 from lowdiff_jax.generate import grids
 from lowdiff_jax.train import loop
 from lowdiff_jax.train.checkpoint import Checkpoints
+from lowdiff_jax.train.goodput import Goodput
 from lowdiff_jax.train.state import TrainState
 from lowdiff_jax.train.writer import MetricWriter, NullWriter
 from lowdiff_jax.types import Batch, Evaluator, ImageSource, Metrics
@@ -54,11 +55,13 @@ def train(
   check_batches(config, experiment.mesh)
   with contextlib.ExitStack() as stack:
     checkpoints = Checkpoints(
-      workdir / "checkpoints", keep=config.train.keep_checkpoints
+      workdir / "checkpoints",
+      keep=config.train.keep_checkpoints,
+      keep_every=_keep_every(experiment),
     )
     stack.callback(_close, checkpoints)
     stack.enter_context(memory.or_lower(config, *memory.of_training(config)))
-    state = _start(experiment, checkpoints)
+    state, goodput = _start(experiment, checkpoints)
     writer: MetricWriter | NullWriter = NullWriter()
     if is_main():
       files.write_json(workdir / "config.json", identity.to_json(config))
@@ -71,13 +74,20 @@ def train(
       key=jax.random.key(config.seed),
       schedule=_schedule(experiment, state),
       run=loop.Run(
+        workdir,
         checkpoints,
         experiment.meta(),
         writer,
         _on_the_way(experiment, data.test, evaluator, workdir, writer),
+        goodput,
       ),
     )
   return load(config, workdir, experiment)
+
+
+def _keep_every(experiment: Experiment) -> int:
+  images = experiment.config.train.keep_every_images
+  return experiment.steps(images) if images else 0
 
 
 def _close(checkpoints: Checkpoints) -> None:
@@ -100,21 +110,31 @@ def _schedule(experiment: Experiment, state: TrainState) -> loop.Schedule:
     evaluate_every=experiment.steps(section.evaluate_images),
     checkpoint_every=experiment.steps(section.checkpoint_images),
     grace_seconds=section.grace_seconds,
+    keep_every=_keep_every(experiment),
+    keep_best=section.keep_best,
+    checkpoint_seconds=60 * section.checkpoint_minutes,
+    profile=section.profile,
+    skips=section.non_finite == "skip",
+    stall_seconds=60 * section.stall_minutes,
   )
 
 
-def _start(experiment: Experiment, checkpoints: Checkpoints) -> TrainState:
-  """The newest checkpoint, or a fresh state."""
+def _start(
+  experiment: Experiment, checkpoints: Checkpoints
+) -> tuple[TrainState, Goodput]:
+  """The newest checkpoint, or a fresh state; and the time it took so far."""
   if checkpoints.latest_step() is not None:
     with console.taking("checking and loading the newest checkpoint"):
       state = checkpoints.restore(experiment.state_shapes)
-    console.say(f"resuming at step {int(state.step)}")
-    return state
+    with checkpoints.reading(int(state.step)) as step:
+      goodput = Goodput(checkpoints.meta(step).get("goodput"))
+    console.say(f"resuming at step {step}")
+    return state, goodput
   with console.taking("initialising the parameters"):
     state = jax.block_until_ready(experiment.init())
   count = parameter_overview.count_parameters(state.params)
   console.say(f"a new run of {count:,} parameters")
-  return state
+  return state, Goodput()
 
 
 def device_batches(
@@ -139,8 +159,11 @@ def _on_the_way(
   evaluator: Evaluator | None,
   workdir: Path,
   writer: Any,
-) -> Callable[[TrainState], Metrics]:
-  """Validation losses; and the metrics and a grid of few images, if any."""
+) -> Callable[[TrainState], tuple[Metrics, float]]:
+  """Validation losses; and the metrics and a grid of few images, if any.
+
+  The score is the first of the metrics, the Frechet distance.
+  """
   section = experiment.config.evaluation
   held_out = source.read(np.arange(min(section.validation_images, len(source))))
   count = section.images_during_training
@@ -148,11 +171,11 @@ def _on_the_way(
   # One program for all evaluations.
   program = experiment.generator.program(experiment.stages)
 
-  def watch(state: TrainState) -> Metrics:
+  def watch(state: TrainState) -> tuple[Metrics, float]:
     with memory.or_lower(experiment.config, "evaluation.validation_images"):
       values = experiment.validate(state.ema_params, held_out)
     if count == 0 or evaluator is None:
-      return values
+      return values, math.inf
     shown: list[np.ndarray] = []
     model = Trained(experiment, state.ema_params, int(state.step), 0)
     images = experiment.generator.images(
@@ -175,6 +198,6 @@ def _on_the_way(
       grid = grids.grid(np.stack(shown), grids.COLUMNS)
       grids.write_png(folder / f"step_{model.step:08d}.png", grid)
       writer.write_image(model.step, "samples", grid)
-    return values
+    return values, next(iter(score.values.values()), math.inf)
 
   return watch

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from lowdiff_jax import console, files
 from lowdiff_jax.distributed import agree, ahead, is_main
@@ -104,12 +103,9 @@ def collect(
       done += 1
   done = agree(done)
   chunks = _extracted(images, extract, starts[done:])
-  with tqdm(
-    desc=f"features, {folder.stem}",
-    total=images.count,
-    initial=min(done * size, images.count),
-    unit="img",
-    disable=done == len(paths) or not console.speaks(),
+  before = min(done * size, images.count)
+  with console.Progress(
+    f"features, {folder.stem}", images.count, before
   ) as progress:
     for path, chunk in zip(paths[done:], chunks, strict=True):
       if is_main():

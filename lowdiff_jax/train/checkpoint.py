@@ -1,41 +1,32 @@
-"""Checkpoints: Orbax, with the shapes checked before and the bytes after.
+"""Writes checkpoints, asynchronously, and keeps those that a policy names."""
 
-A checkpoint has three items: `state`, `ema` (all that sampling needs) and
-`meta` (JSON: the shapes and what the caller adds). Orbax commits a checkpoint
-by renaming its folder, so a killed write leaves nothing that looks complete; it
-does not notice damaged bytes, so a manifest of sha256 sums lies beside. Only
-the training writes: who reads may do so beside it, and holds no lock.
-"""
+from typing import Any
 
-import contextlib
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, TypeVar
-
-import jax
 import orbax.checkpoint as ocp
+from absl import logging
+from etils import epath
+from orbax.checkpoint import checkpoint_managers as policies
 
-from lowdiff_jax import files
+from lowdiff_jax import distributed, files
 from lowdiff_jax.distributed import is_main
-from lowdiff_jax.reading import reading
 from lowdiff_jax.train import manifest
+from lowdiff_jax.train.best import Best
+from lowdiff_jax.train.checkpoint_reader import CheckpointReader, shapes
 from lowdiff_jax.train.state import TrainState
-from lowdiff_jax.types import UserError
 
-T = TypeVar("T")
-
-# How many checkpoints are tried if training removes them one after another.
-_TRIES = 3
+# Ends the name of a damaged checkpoint that training has set aside.
+DAMAGED = ".damaged"
 
 
-class Checkpoints:
-  """The checkpoints of one run, each named after its step."""
+class Checkpoints(CheckpointReader):
+  """The checkpoints of one run, which its training writes."""
 
   def __init__(
     self,
-    directory: Path,
+    directory: epath.PathLike,
     *,
     keep: int = 2,
+    keep_every: int = 0,
     create: bool = True,
     option: str = "--workdir",
   ):
@@ -44,49 +35,53 @@ class Checkpoints:
     Args:
       directory: the folder.
       keep: how many checkpoints stay, the newest.
+      keep_every: multiples of so many steps stay for good; 0: none.
       create: False only to read.
       option: of the command line, that names the run; for messages.
     """
-    self._directory, self._option = Path(directory).absolute(), option
-    if not create and not self._directory.is_dir():
+    super().__init__(directory, option)
+    if not create and not self.directory.is_dir():
       raise self._none()
-    self._verified: set[tuple[int, str]] = set()
-    self._reader = ocp.Checkpointer(ocp.CompositeCheckpointHandler())
-    self._manager = self._open(keep) if create else None
+    self._keep, self._keep_every = keep, keep_every
+    self._manager = self._open() if create else None
     # A kill may have left a checkpoint without its manifest.
     self._may_lack_manifest = create
 
-  def _open(self, keep: int) -> ocp.CheckpointManager:
+  def _open(self) -> ocp.CheckpointManager:
+    self._set_aside(self._without_timestamp())
+    self._best = Best(self.directory, self.steps())
+    stay = [policies.LatestN(self._keep), self._best]
+    if self._keep_every:
+      stay.append(policies.EveryNSteps(self._keep_every))
     options = ocp.CheckpointManagerOptions(
-      max_to_keep=keep, create=True, cleanup_tmp_directories=True
+      preservation_policy=policies.AnyPreservationPolicy(stay),
+      create=True,
+      cleanup_tmp_directories=True,
     )
-    # Orbax looks at the newest.
-    way_out = "delete its highest step's folder to go on from the one before"
-    with reading(self._directory, way_out), files.writing(self._directory):
-      return ocp.CheckpointManager(self._directory, options=options)
+    with files.writing(self.directory):
+      return ocp.CheckpointManager(self.directory, options=options)
+
+  def _without_timestamp(self) -> list[int]:
+    """Steps of checkpoints at whose timestamps Orbax would fail.
+
+    Raises:
+      UserError: there are no others.
+    """
+    damaged, there = [], self.complete()
+    for found in there:
+      try:
+        found.commit_timestamp  # noqa: B018
+      except Exception:
+        damaged.append(found.step)
+    if damaged and len(damaged) == len(there):
+      raise self.none_readable(f"{self.folder(damaged[-1])} is damaged")
+    return damaged
 
   def latest_step(self) -> int | None:
     """The newest checkpoint, which may still be being written by `save`."""
     if self._manager is not None:
       return self._manager.latest_step()
-    return max(self._steps(), default=None)
-
-  def existing_step(self, step: int | None = None) -> int:
-    """`step` or the newest; raises UserError if there is no such checkpoint."""
-    steps = self._steps()
-    if not steps:
-      raise self._none()
-    if step is not None and step not in steps:
-      raise UserError(
-        f"no checkpoint of step {step} in {self._directory}, only of "
-        f"{', '.join(map(str, steps))}"
-      )
-    return steps[-1] if step is None else step
-
-  def _steps(self) -> list[int]:
-    """Of the complete checkpoints, in order, as they are on disk now."""
-    names = (path.name for path in self._directory.glob("*"))
-    return sorted(int(name) for name in names if name.isdecimal())
+    return super().latest_step()
 
   def save(self, state: TrainState, meta: dict[str, Any]) -> None:
     """Starts writing a checkpoint; returns before it is on disk."""
@@ -98,10 +93,10 @@ class Checkpoints:
     self._may_lack_manifest = True
     meta = {
       **meta,
-      "shapes": _shapes(state.params),
+      "shapes": shapes(state.params),
       "images_seen": int(state.images_seen),
     }
-    with files.writing(self._directory):
+    with files.writing(self.directory):
       self._manager.save(
         step,
         args=ocp.args.Composite(
@@ -111,41 +106,20 @@ class Checkpoints:
         ),
       )
 
-  def read(
-    self, step: int | None, read: Callable[[int], T], tries: int = _TRIES
-  ) -> T:
-    """Reads a checkpoint beside a training, which removes old ones.
+  def keep_if_best(self, step: int, score: float) -> None:
+    """Keeps the checkpoint of `step` while no later one has a lower score.
 
     Args:
-      step: of the checkpoint; None for the newest, and for the newest then if
-        it is removed meanwhile.
-      read: gets the step.
-      tries: how often, at most.
-
-    Returns:
-      What `read` returned.
-
-    Raises:
-      UserError: there is no such checkpoint, any more, or it is damaged.
+      step: of the checkpoint, the one saved last.
+      score: of its evaluation; that of process 0 counts.
     """
-    here = self.existing_step(step)
-    try:
-      return read(here)
-    except UserError:
-      if step is not None or tries == 1 or here == self.existing_step():
-        raise
-    return self.read(step, read, tries - 1)
-
-  def meta(self, step: int | None = None) -> dict[str, Any]:
-    """What `save` was given, of the newest checkpoint or that of `step`."""
-    step = self.existing_step(step)
-    with self.reading(step):
-      self._verify(step, "meta/")
-      args = ocp.args.Composite(meta=ocp.args.JsonRestore())
-      return dict(self._restore(step, args)["meta"])
+    self._best.offer(step, score)
 
   def restore(self, target: TrainState) -> TrainState:
-    """The newest checkpoint.
+    """The newest checkpoint that can be read; see `read`.
+
+    If training goes on from an earlier one, those that are damaged are set
+    aside: their steps will be saved again.
 
     Args:
       target: shapes and shardings to restore onto (`jax.ShapeDtypeStruct`).
@@ -160,43 +134,40 @@ class Checkpoints:
       state=ocp.args.StandardRestore(target._replace(ema_params=None)),
       ema=ocp.args.StandardRestore(target.ema_params),
     )
-    with self.reading(self.existing_step()) as step:
-      self._check(step, target.params)
-      restored = self._restore(step, args)
-      return restored["state"]._replace(ema_params=restored["ema"])
 
-  def restore_ema(self, target: Any, step: int | None = None) -> Any:
-    """The EMA weights alone; see `restore`."""
-    args = ocp.args.Composite(ema=ocp.args.StandardRestore(target))
-    with self.reading(self.existing_step(step)) as step:
-      self._check(step, target)
-      return self._restore(step, args)["ema"]
+    def read(step: int) -> tuple[int, TrainState]:
+      with self.reading(step):
+        self._check(step, target.params)
+        restored = self._restore(step, args)
+      return step, restored["state"]._replace(ema_params=restored["ema"])
 
-  def _restore(self, step: int, args: ocp.args.Composite) -> Any:
-    return self._reader.restore(self._directory / str(step), args=args)
+    step, state = self.read(None, read)
+    newer = [other for other in self.steps() if other > step]
+    # Process 0 renames them, and others may look later.
+    if self._manager is not None and distributed.agree(len(newer)):
+      self._manager.close()
+      self._set_aside(newer)
+      self._manager = self._open()
+    return state
 
-  @contextlib.contextmanager
-  def reading(self, step: int) -> Iterator[int]:
-    """Turns errors of a checkpoint into a UserError; yields `step`."""
-    try:
-      yield step
-    except Exception:
-      self.existing_step(step)  # Training may have removed it.
-      with reading(self._directory / str(step), self._way_out(step)):
-        raise
-
-  def sha256(self, step: int) -> str:
-    """SHA-256 of a checkpoint's manifest, and so of its content."""
-    with self.reading(step):
-      return manifest.manifest_sha256(self._directory / str(step))
+  def _set_aside(self, steps: list[int]) -> None:
+    """Renames damaged checkpoints: training will save their steps again."""
+    for step in steps if is_main() else ():
+      folder = self.directory / str(step)
+      aside = folder.with_name(folder.name + DAMAGED)
+      with files.writing(self.directory):
+        aside.rmtree(missing_ok=True)
+        folder.rename(aside)
+      logging.warning("the damaged checkpoint is now %s: delete it", aside)
+    distributed.barrier("damaged checkpoints are set aside")
 
   def add_manifests(self) -> None:
     """Writes the manifest of a checkpoint whose write has finished, if any."""
     if self._manager is None or not self._may_lack_manifest:
       return
     if not self._manager.is_saving_in_progress():
-      for step in self._steps() if is_main() else ():
-        manifest.write_manifest(self._directory / str(step))
+      for step in self.steps() if is_main() else ():
+        manifest.write_manifest(self.folder(step))
       self._may_lack_manifest = False
 
   def close(self) -> None:
@@ -206,55 +177,12 @@ class Checkpoints:
       try:
         self.wait()
       finally:
-        with files.writing(self._directory):
+        with files.writing(self.directory):
           self._manager.close()
 
   def wait(self) -> None:
     """Waits for the write that is under way, and adds its manifest."""
     assert self._manager is not None
-    with files.writing(self._directory):
+    with files.writing(self.directory):
       self._manager.wait_until_finished()
     self.add_manifests()
-
-  def _check(self, step: int, params: Any) -> None:
-    """Raises UserError if bytes or shapes of a checkpoint are not right."""
-    self._verify(step)
-    there, here = self.meta(step)["shapes"], _shapes(params)
-    for name in sorted(there.keys() | here.keys()):
-      if there.get(name) != here.get(name):
-        raise UserError(
-          f"checkpoint {self._directory / str(step)} is of another "
-          f"architecture: {name} is {there.get(name, 'absent')} there and "
-          f"{here.get(name, 'absent')} here; use the config it was trained "
-          f"with, or another {self._option}"
-        )
-
-  def _none(self) -> UserError:
-    return UserError(
-      f"no checkpoint in {self._directory}: train first, or set {self._option}"
-    )
-
-  def _verify(self, step: int, part: str = "") -> None:
-    """Compares the sums of a checkpoint's files, or of a part, once."""
-    if self._verified & {(step, part), (step, "")}:
-      return
-    self._verified.add((step, part))
-    file = manifest.damaged_file(self._directory / str(step), part)
-    if file is not None:
-      raise UserError(f"{file} is damaged; {self._way_out(step)}")
-
-  def _way_out(self, step: int) -> str:
-    """Of a checkpoint that cannot be read."""
-    newer = [str(other) for other in self._steps() if other > step]
-    if newer:
-      return f"training may have removed it; newer are {', '.join(newer)}"
-    folder = self._directory / str(step)
-    return f"delete {folder} to go on from the checkpoint before it"
-
-
-def _shapes(params: Any) -> dict[str, list[int]]:
-  leaves = jax.tree_util.tree_leaves_with_path(params)
-  return {
-    jax.tree_util.keystr(path, simple=True, separator="/"): list(leaf.shape)
-    for path, leaf in leaves
-  }

@@ -21,6 +21,7 @@ def make_train_step(
   *,
   ema_half_life: float,
   ema_ramp: float,
+  skips: bool = False,
 ) -> TrainStep:
   """Builds the step; jit it with the state donated.
 
@@ -29,6 +30,9 @@ def make_train_step(
     optimizer: applied to the gradient.
     ema_half_life: in images.
     ema_ramp: see `ema.decay`.
+    skips: whether a step whose loss or gradient is not finite leaves the
+      parameters, their average and the optimizer's state as they were. Its
+      images count as seen, and the next step has the next batch.
 
   Returns:
     (state, key, batch) -> (state, metrics); the step's randomness is a function
@@ -46,13 +50,24 @@ def make_train_step(
     kept = ema.decay(
       state.images_seen, batch_size, half_life=ema_half_life, ramp=ema_ramp
     )
-    state = TrainState(
+    new = TrainState(
       step=state.step + 1,
       images_seen=state.images_seen + jnp.uint32(batch_size),
       params=params,
       ema_params=ema.update(state.ema_params, params, kept),
       opt_state=opt_state,
     )
-    return state, {**metrics, "grad_norm": optax.global_norm(grads)}
+    metrics = {**metrics, "grad_norm": optax.global_norm(grads)}
+    return _if_finite(state, new, metrics) if skips else new, metrics
 
   return train_step
+
+
+def _if_finite(
+  old: TrainState, new: TrainState, metrics: Metrics
+) -> TrainState:
+  """`new` after a finite step, otherwise `old` with the counters of `new`."""
+  values = jnp.stack([metrics["loss"], metrics["grad_norm"]])
+  finite = jnp.isfinite(values).all()
+  state = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, old)
+  return state._replace(step=new.step, images_seen=new.images_seen)

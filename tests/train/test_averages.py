@@ -1,5 +1,6 @@
 """The exact values of Adam's step, of the average and of what is counted."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -71,6 +72,41 @@ def test_the_average_is_of_the_new_parameters():
     )
     assert int(current.step) == number + 1
     assert int(current.images_seen) == 8 * (number + 1)
+
+
+@pytest.mark.parametrize("bad", ["loss", "grad_norm"])
+def test_a_step_that_is_not_finite_changes_its_counters_alone(bad):
+  """And the same program skips none of the finite ones."""
+
+  def gradient_fn(params, key, batch):
+    scale = jnp.where(batch.label[0] == 3, jnp.nan, 1.0)
+    loss = scale if bad == "loss" else jnp.ones(())
+    gradient = jnp.ones(2) * (scale if bad == "grad_norm" else 1.0)
+    return gradient, {"loss": loss}
+
+  adam = optax.adam(0.1)
+  both = [
+    jax.jit(
+      make_train_step(
+        gradient_fn, adam, ema_half_life=9.0, ema_ramp=0.5, skips=skips
+      )
+    )
+    for skips in (False, True)
+  ]
+  key, fresh = jax.random.key(0), state.create(jnp.ones(2), adam)
+  fine, odd = (
+    tiny.batch(8)._replace(label=np.full(8, label)) for label in (0, 3)
+  )
+  before, _ = both[1](fresh, key, fine)
+  chex.assert_trees_all_equal(before, both[0](fresh, key, fine)[0])
+  after, metrics = both[1](before, key, odd)
+  assert not np.isfinite(metrics[bad])
+  assert (int(after.step), int(after.images_seen)) == (2, 16)
+  chex.assert_trees_all_equal(
+    after._replace(step=before.step, images_seen=before.images_seen), before
+  )
+  spoiled, _ = both[0](before, key, odd)
+  assert np.isfinite(spoiled.params).all() == (bad == "loss")
 
 
 @pytest.mark.parametrize(

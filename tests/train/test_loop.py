@@ -1,5 +1,6 @@
 """When training logs, evaluates, saves and stops."""
 
+import json
 import signal
 import time
 
@@ -11,7 +12,9 @@ import pytest
 
 from lowdiff_jax.train import loop, state
 from lowdiff_jax.train.checkpoint import Checkpoints
+from lowdiff_jax.train.goodput import PARTS, Goodput
 from lowdiff_jax.train.manifest import MANIFEST
+from lowdiff_jax.train.schedule import Schedule
 from lowdiff_jax.types import Batch, UserError
 
 BATCH = 4
@@ -28,7 +31,13 @@ class Writer:
 
 
 def run(
-  folder, num_steps=10, start=None, losses=None, on_step=None, save_every=4
+  folder,
+  num_steps=10,
+  start=None,
+  losses=None,
+  on_step=None,
+  save_every=4,
+  **schedule,
 ):
   """Trains with a step that only counts; returns what happened."""
   began, evaluated, writer = [], [], Writer()
@@ -49,7 +58,7 @@ def run(
 
   def evaluate(current):
     evaluated.append(int(current.step))
-    return {"watched": 1.0}
+    return {"watched": 1.0}, float(current.step)
 
   if start is None:
     start = state.create({"w": jnp.ones(2)}, optax.identity())
@@ -60,8 +69,10 @@ def run(
       train_step=train_step,
       batches=batches,
       key=jax.random.key(0),
-      schedule=loop.Schedule(num_steps, BATCH, 3, 5, save_every),
-      run=loop.Run(checkpoints, {"who": "me"}, writer, evaluate),
+      schedule=Schedule(num_steps, BATCH, 3, 5, save_every, **schedule),
+      run=loop.Run(
+        folder, checkpoints, {"who": "me"}, writer, evaluate, Goodput()
+      ),
     )
   finally:
     checkpoints.close()
@@ -145,3 +156,39 @@ def test_a_manifest_does_not_wait_for_the_next_checkpoint(tmp_path):
   start = start._replace(step=jnp.asarray(299, jnp.int32))
   with pytest.raises(FoundError):
     run(tmp_path, 599, start, on_step=look, save_every=300)
+
+
+def test_saves_by_the_clock_at_logs(tmp_path, monkeypatch):
+  now = [0.0]
+  monkeypatch.setattr(time, "monotonic", lambda: now[0])
+
+  def tick(step):
+    now[0] += 10.0
+
+  run(tmp_path, 12, on_step=tick, save_every=100, checkpoint_seconds=45.0)
+  # Logs are at 3, 6, 9, 12: 45 s after the start comes step 6, and so on.
+  assert saved(tmp_path) == [6, 12]
+
+
+def test_each_evaluation_saves_if_the_best_is_kept(tmp_path):
+  run(tmp_path, save_every=100, keep_best=True)
+  assert saved(tmp_path) == [5, 10]
+  # The score is the step's: lower is better.
+  assert json.loads((tmp_path / "best.json").read_text())["step"] == 5
+
+
+def test_multiples_to_be_kept_are_saved(tmp_path):
+  run(tmp_path, save_every=100, keep_every=3)
+  assert saved(tmp_path) == [3, 6, 9, 10]
+
+
+def test_goodput_is_logged_and_saved(tmp_path):
+  *_, lines = run(tmp_path)
+  logs = [line for _, line in lines if "loss" in line]
+  shares = [logs[-1][f"goodput/{part}"] for part in PARTS]
+  assert sum(shares) == pytest.approx(1.0) and min(shares[:5]) > 0
+  checkpoints = Checkpoints(tmp_path, create=False)
+  saved = [checkpoints.meta(step)["goodput"]["saved"] for step in (8, 10)]
+  checkpoints.close()
+  # After its end a run is not waiting.
+  assert saved[0] > 0 and saved[1] is None
