@@ -1,5 +1,6 @@
 """Images from TFDS and from folders, and how mistakes in them are named."""
 
+import contextlib
 import json
 import logging
 import shutil
@@ -10,7 +11,7 @@ from PIL import Image
 from sklearn import datasets
 
 from lowdiff_jax.data import held_out, source
-from lowdiff_jax.data.datasets import folder
+from lowdiff_jax.data.datasets import folder, tfds_set
 from lowdiff_jax.types import NO_LABEL, UserError
 
 
@@ -28,6 +29,24 @@ def open_folder(path, **kwargs):
   return source.open_splits(
     f"folder:{path}", resolution=8, data_dir=str(path / ".kept"), **kwargs
   )
+
+
+def test_another_process_prepares_the_set_first(tmp_path, monkeypatch):
+  """While this one waits for the lock."""
+
+  def digits():
+    return source.open_splits(
+      "tfds:digits", resolution=8, data_dir=str(tmp_path)
+    )
+
+  @contextlib.contextmanager
+  def locked(*unused, **options):
+    monkeypatch.undo()
+    digits()
+    yield
+
+  monkeypatch.setattr(tfds_set.locks, "locked", locked)
+  assert len(digits()[0]) == 1438
 
 
 def test_digits_are_the_real_ones(data_dir):

@@ -78,7 +78,7 @@ def open_tfds(
     manual = Path(builder.data_dir).parents[1] / "downloads" / "manual"
     if imagenet.has_tars(manual) or not _formats(builder):
       return imagenet.open_imagenet(manual, resolution, crop)
-  _prepare(builder, name)
+  builder = _prepare(builder, name, data_dir)
   spec, names = _spec(builder, resolution)
 
   def images(records: Any, picks: Sequence[int]) -> Images:
@@ -206,13 +206,15 @@ def _download_and_prepare(builder: Any, name: str) -> None:
     ) from error
 
 
-def _prepare(builder: Any, name: str) -> None:
-  """Prepares a set, if it is not; UserError if it is of no use."""
+def _prepare(builder: Any, name: str, data_dir: str) -> Any:
+  """The builder of the prepared set; UserError if it is of no use."""
   if not _formats(builder):
     folder = Path(builder.data_dir).parents[1]
     files.make_folder(folder)
     with locks.locked(folder, builder.name, wait=True):
-      if not _formats(builder):  # Another process may have been faster.
+      # Another process may have been faster: a builder does not notice.
+      builder = _builder(name, data_dir)
+      if not _formats(builder):
         _download_and_prepare(builder, name)
   formats = _formats(builder)
   if "array_record" not in formats:
@@ -227,3 +229,4 @@ def _prepare(builder: Any, name: str) -> None:
       f"'tfds:{name}': the set has no split 'train', only "
       f"{', '.join(builder.info.splits)}"
     )
+  return builder
