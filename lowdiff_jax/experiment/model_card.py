@@ -1,6 +1,5 @@
 """The model card that accompanies exported weights."""
 
-import re
 from typing import Any
 
 import jax
@@ -23,11 +22,12 @@ def without_folders(value: Any) -> Any:
     return [without_folders(item) for item in value]
   if not isinstance(value, str) or "/" not in value:
     return value
-  kind, path = re.findall(
-    r"\A((?:tfds|folder|zip|npz):)?(.*)\Z", value, re.DOTALL
-  )[0]
+  kind, colon, path = value.partition(":")
+  if kind not in ("tfds", "folder", "zip", "npz"):
+    kind, colon, path = "", "", value
   # What follows a question mark may be the signature of a URL.
-  return f"{kind}{path.partition('?')[0].rstrip('/').rpartition('/')[2]}"
+  last = path.partition("?")[0].rstrip("/").rpartition("/")[2]
+  return kind + colon + last
 
 
 def model_card(model: Trained) -> str:
