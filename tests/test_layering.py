@@ -13,16 +13,18 @@ PROGRAMS = sorted(
   for path in (PACKAGE.parent / folder).rglob("*.py")
 )
 
-_BASE = {"types", "reading", "__init__"}
-_SHARED = _BASE | {"console", "files", "distributed", "locks"}
+_BASE = {"types", "buckets", "reading", "__init__"}
+_SHARED = _BASE | {"console", "files", "distributed", "leases", "locks"}
 ALLOWED = {
   "types": set(),
-  "reading": {"types"},
+  "buckets": {"types"},
+  "reading": {"types", "buckets"},
   "__init__": set(),
   "console": set(),
   "files": _BASE,
   "distributed": _BASE | {"console"},
-  "locks": _BASE | {"console", "files", "distributed"},
+  "leases": _BASE | {"console"},
+  "locks": _BASE | {"console", "files", "distributed", "leases"},
   "diffusion": _BASE,
   "models": _BASE | {"diffusion"},
   "data": _SHARED | {"diffusion"},
@@ -52,6 +54,7 @@ HOMES = {
   "sklearn": {"data", "metrics"},
   "threadpoolctl": {"metrics"},
   "matplotlib": {"schedules/pareto.py"},
+  "fsspec": {"buckets.py"},
   "absl": {"data", "train", "experiment/evaluation.py", "cli"},
 }
 

@@ -47,9 +47,9 @@ def open_splits(
     UserError: what is missing, or which image does not fit.
   """
   kind, _, place = name.partition(":")
-  path = files.expanded(place)
   if not place or kind not in ("tfds", "folder", "zip", "npz"):
     raise UserError(f"{name!r}: expected {KINDS}")
+  path = files.local(files.expanded(place))
   if kind == "tfds":
     splits = open_tfds(place, resolution, crop, data_dir, hold_out, decoder)
   elif kind == "npz":
@@ -70,7 +70,7 @@ def open_splits(
 
 
 def _survey_file(path: Path, data_dir: str) -> Path:
-  place = str(path.absolute())
+  place = str(files.absolute(path))
   key = hashlib.sha256(place.encode()).hexdigest()
   name = f"{path.stem}_{key[:12]}.json"
   return data_folder(data_dir) / "surveys" / name

@@ -1,21 +1,20 @@
 """Checkpoints: Orbax, with the shapes checked before and the bytes after.
 
 A checkpoint has three items: `state`, `ema` (all that sampling needs) and
-`meta` (JSON: the shapes and what the caller adds). Orbax commits a checkpoint
-by renaming its folder, so a killed write leaves nothing that looks complete; it
-does not notice damaged bytes, so a manifest of sha256 sums lies beside. Only
-the training writes: who reads may do so beside it, and holds no lock.
+`meta` (JSON: the shapes and what the caller adds). A killed write leaves none
+that Orbax takes for complete; it does not notice damaged bytes, so a manifest of
+sums lies beside. Only training writes, and who reads beside it holds no lock.
 """
 
 import contextlib
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
 import orbax.checkpoint as ocp
 
-from lowdiff_jax import files
+from lowdiff_jax import buckets, files
+from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.distributed import is_main
 from lowdiff_jax.reading import reading
 from lowdiff_jax.train import manifest
@@ -33,7 +32,7 @@ class Checkpoints:
 
   def __init__(
     self,
-    directory: Path,
+    directory: AnyPath,
     *,
     keep: int = 2,
     create: bool = True,
@@ -47,8 +46,8 @@ class Checkpoints:
       create: False only to read.
       option: of the command line, that names the run; for messages.
     """
-    self._directory, self._option = Path(directory).absolute(), option
-    if not create and not self._directory.is_dir():
+    self._directory, self._option = files.absolute(directory), option
+    if not create and not files.is_folder(self._directory):
       raise self._none()
     self._verified: set[tuple[int, str]] = set()
     self._reader = ocp.Checkpointer(ocp.CompositeCheckpointHandler())
@@ -84,9 +83,11 @@ class Checkpoints:
     return steps[-1] if step is None else step
 
   def _steps(self) -> list[int]:
-    """Of the complete checkpoints, in order, as they are on disk now."""
-    names = (path.name for path in self._directory.glob("*"))
-    return sorted(int(name) for name in names if name.isdecimal())
+    """Of the complete checkpoints, in order, as they are now."""
+    # In a bucket Orbax renames no folder, but marks it.
+    mark = "commit_success.txt" if buckets.is_in_bucket(self._directory) else ""
+    found = [f for f in self._directory.glob("*") if f.name.isdecimal()]
+    return sorted(int(f.name) for f in found if (f / mark).exists())
 
   def save(self, state: TrainState, meta: dict[str, Any]) -> None:
     """Starts writing a checkpoint; returns before it is on disk."""
