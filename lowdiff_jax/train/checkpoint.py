@@ -2,8 +2,8 @@
 
 A checkpoint has three items: `state`, `ema` (all that sampling needs) and
 `meta` (JSON: the shapes and what the caller adds). A killed write leaves none
-that Orbax takes for complete; it does not notice damaged bytes, so a manifest of
-sums lies beside. Only training writes, and who reads beside it holds no lock.
+that looks complete. Orbax does not notice damaged bytes, so a manifest of sums
+lies beside. Only training writes; who reads beside it holds no lock.
 """
 
 import contextlib
@@ -22,7 +22,6 @@ from lowdiff_jax.train.state import TrainState
 from lowdiff_jax.types import UserError
 
 T = TypeVar("T")
-
 # How many checkpoints are tried if training removes them one after another.
 _TRIES = 3
 
@@ -84,10 +83,10 @@ class Checkpoints:
 
   def _steps(self) -> list[int]:
     """Of the complete checkpoints, in order, as they are now."""
-    # In a bucket Orbax renames no folder, but marks it.
+    # In a bucket Orbax renames no folder.
     mark = "commit_success.txt" if buckets.is_in_bucket(self._directory) else ""
-    found = [f for f in self._directory.glob("*") if f.name.isdecimal()]
-    return sorted(int(f.name) for f in found if (f / mark).exists())
+    folders = [f for f in self._directory.glob("*") if f.name.isdecimal()]
+    return sorted(int(f.name) for f in folders if (f / mark).exists())
 
   def save(self, state: TrainState, meta: dict[str, Any]) -> None:
     """Starts writing a checkpoint; returns before it is on disk."""

@@ -109,16 +109,14 @@ def _settings(
   return json.loads(json.dumps(settings))
 
 
-def _claim(
-  folder: AnyPath, settings: dict[str, Any], process_index: int
-) -> None:
+def _claim(folder: AnyPath, settings: dict[str, Any], process: int) -> None:
   """Writes the settings of a new folder, or compares those of an old one."""
   path = folder / SETTINGS
   files.make_folder(folder)
   if (folder / MANIFEST).is_dir():
     raise UserError(f"{folder / MANIFEST} is no file: remove it")
   if not path.exists():
-    if process_index == 0:
+    if process == 0:
       files.write_json(path, settings, indent=1)
     return
   try:
@@ -224,9 +222,7 @@ def _encoded(
 
 
 def _write_manifest(
-  folder: AnyPath,
-  settings: dict[str, Any],
-  shards: Mapping[str, Sequence[Shard]],
+  folder: AnyPath, settings: dict[str, Any], shards: Mapping[str, list[Shard]]
 ) -> None:
   """Writes what the splits consist of, and the statistics of "train"."""
   summaries: dict[str, list[dict[str, Any]]] = {}
