@@ -77,6 +77,11 @@ def is_in_bucket(path: AnyPath) -> bool:
   return str(path).startswith(_SCHEME)
 
 
+def name(path: AnyPath) -> str:
+  """BUCKET/PATH of a path in a bucket."""
+  return str(path).removeprefix(_SCHEME)
+
+
 def file_system() -> Any:
   """The fsspec file system of all buckets."""
   return fsspec.filesystem("gcs")
@@ -120,38 +125,35 @@ def _sum(info: dict[str, Any]) -> str:
   return f"crc32c:{info['crc32c']}"
 
 
-def download(path: AnyPath, folder: Path) -> Path:
-  """A local copy of an object, which is fetched unless it is there.
+def download(path: AnyPath, copy: Path) -> None:
+  """Fetches an object, unless the copy is of its generation.
 
   Args:
     path: of the object.
-    folder: of the copies; that of gs://a/b/c is <folder>/a/b/c.
-
-  Returns:
-    The copy, of the size and with the MD5 that the store keeps.
+    copy: gets its bytes, with the size and the MD5 that the store keeps.
 
   Raises:
-    FileNotFoundError: there is no such object.
+    OSError: there is no such object, or it was damaged on the way.
   """
   info = file_system().info(str(path))
   if info["type"] != "file":
-    raise IsADirectoryError(f"{path} is a folder")
-  copy, version = folder / info["name"], str(info["generation"])
+    raise OSError("it is a folder in a bucket; copy it to a disk")
+  generation = str(info["generation"])
   known = copy.with_name(f"{copy.name}.generation")
-  if copy.is_file() and known.is_file() and known.read_text() == version:
-    return copy
+  if copy.is_file() and known.is_file() and known.read_text() == generation:
+    return
   copy.parent.mkdir(parents=True, exist_ok=True)
+  # Processes of a host may fetch it at once.
   partial = copy.with_name(f"{copy.name}.{os.getpid()}")
   try:
     file_system().get_file(str(path), str(partial))
     if _damaged(partial, info):
-      raise OSError(f"{path} was damaged on the way")
+      raise OSError("it was damaged on the way")
     known.unlink(missing_ok=True)
     os.replace(partial, copy)
-    known.write_text(version)
+    known.write_text(generation)
   finally:
     partial.unlink(missing_ok=True)
-  return copy
 
 
 def _damaged(copy: Path, info: dict[str, Any]) -> bool:

@@ -151,21 +151,29 @@ def remove_folder(path: AnyPath) -> None:
     shutil.rmtree(path, ignore_errors=True)
 
 
+def copy_of(path: AnyPath) -> Path:
+  """Where `local` keeps its copy of what is in a bucket.
+
+  That is below ~/.cache/lowdiff_jax/buckets, or below XDG_CACHE_HOME.
+  """
+  cache = Path(expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache"))
+  return cache / "lowdiff_jax" / "buckets" / buckets.name(path)
+
+
 def local(path: AnyPath) -> Path:
   """A file on a disk: the file itself, or a copy of an object in a bucket.
 
-  Copies are kept in ~/.cache/lowdiff_jax/buckets, or below XDG_CACHE_HOME, and
-  fetched again if the object has changed.
+  A copy is fetched again if the object has changed.
 
   Raises:
     UserError: there is no such object; of a file on a disk nothing is checked.
   """
   if not buckets.is_in_bucket(path):
     return Path(path)
-  cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-  folder = expanded(cache) / "lowdiff_jax" / "buckets"
+  copy = copy_of(path)
   with reading(path):
-    return buckets.download(path, Path(folder))
+    buckets.download(path, copy)
+  return copy
 
 
 @contextlib.contextmanager
