@@ -16,13 +16,15 @@ from http import HTTPStatus
 from tests import command_line
 
 BUCKET = "bucket"
+ROOT = f"gs://{BUCKET}"
 
 
 def environment(address):
-  """What sends gcsfs and TensorStore there."""
+  """What sends gcsfs and TensorStore there, and without credentials."""
   return {
     "STORAGE_EMULATOR_HOST": address,
     "TENSORSTORE_GCS_HTTP_URL": address,
+    "FSSPEC_GCS_TOKEN": "anon",
   }
 
 
