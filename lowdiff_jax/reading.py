@@ -53,12 +53,12 @@ def reason(error: Exception) -> str:
     return "it is nested too deeply"
   if isinstance(error, KeyError) and error.args:
     return f"it lacks {error.args[0]}"
+  if fault := buckets.fault(error):
+    return fault.reason
   if isinstance(error, OSError) and error.strerror:
     return error.strerror
   if isinstance(error, FileNotFoundError):  # In a bucket.
     return os.strerror(errno.ENOENT)
-  if fault := buckets.fault(error):
-    return fault.reason
   lines = str(error).strip().splitlines()
   return lines[0] if lines else type(error).__name__
 
