@@ -134,7 +134,7 @@ def test_only_programs_print(path):
 
 @pytest.mark.parametrize("path", FILES, ids=str)
 def test_paths_of_a_run_may_be_in_a_bucket(path):
-  """`files.expanded` makes them of text, and `files` opens what is no `Path`."""
+  """`files.expanded` makes them of text, and `files` writes them."""
   relative = path.relative_to(PACKAGE)
   if {relative.parts[0], relative.as_posix()} & OPENERS:
     return

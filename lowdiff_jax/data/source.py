@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 
 from lowdiff_jax import files
+from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.data.datasets.folder import open_folder
 from lowdiff_jax.data.datasets.npz_set import open_npz_set
 from lowdiff_jax.data.datasets.tfds_set import data_folder, open_tfds
@@ -69,7 +70,7 @@ def open_splits(
   return in_memory(train, at_once=at_once), in_memory(test, at_once=at_once)
 
 
-def _survey_file(path: Path, data_dir: str) -> Path:
+def _survey_file(path: Path, data_dir: str) -> AnyPath:
   place = str(files.absolute(path))
   key = hashlib.sha256(place.encode()).hexdigest()
   name = f"{path.stem}_{key[:12]}.json"
