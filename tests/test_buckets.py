@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 
 import chex
 import numpy as np
@@ -115,3 +116,24 @@ def test_latents_in_a_bucket(bucket):
   assert (workdir / "samples" / "000000.png").exists()
   done = command_line.run(*flags, "--mode=encode", config=PAGE)
   assert "0 of 4 shards to encode" in done.stdout, done.stderr
+
+
+COMPILE = """
+import jax
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+print(jax.jit(lambda x: x + 1)(1.0))
+"""
+
+
+def test_compiled_programs_are_kept(bucket):
+  cache = f"{bucket}/compiled"
+  written = []
+  for _ in range(2):
+    subprocess.run(
+      [sys.executable, "-c", COMPILE],
+      env=command_line.environment(JAX_COMPILATION_CACHE_DIR=cache),
+      check=True,
+    )
+    found = buckets.file_system().find(cache, detail=True)
+    written.append({name: one["generation"] for name, one in found.items()})
+  assert written[0] and written[0] == written[1]

@@ -144,9 +144,9 @@ MUTANTS = tuple(
     (_LOOP, "128 + number", "number"),
     # Checkpoints and logs.
     (_CHECKPOINT, "max_to_keep=keep", "max_to_keep=keep + 1"),
-    (_MANIFEST, "files.sha256(file) != digest", "False"),
+    (_MANIFEST, "files.sha256(file) == digest", "True"),
     (_CHECKPOINT, "there.get(name) != here.get(name)", "False"),
     (_CHECKPOINT, "int(state.images_seen)", "int(state.step)"),
-    (_WRITER, 'record["step"] <= start_step', 'record["step"] < start_step'),
+    (_WRITER, 'record["step"] <= last_step', 'record["step"] < last_step'),
   )
 )
