@@ -120,6 +120,7 @@ def test_latents_in_a_bucket(bucket):
 
 COMPILE = """
 import jax
+import lowdiff_jax.buckets
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 print(jax.jit(lambda x: x + 1)(1.0))
 """
@@ -131,6 +132,7 @@ def test_compiled_programs_are_kept(bucket):
   for _ in range(2):
     subprocess.run(
       [sys.executable, "-c", COMPILE],
+      cwd=command_line.REPOSITORY,
       env=command_line.environment(JAX_COMPILATION_CACHE_DIR=cache),
       check=True,
     )
