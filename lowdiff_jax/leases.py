@@ -33,14 +33,14 @@ class Lease:
     self,
     path: AnyPath,
     owner: dict[str, Any],
-    may_live: Callable[[dict[str, Any]], bool],
+    may_live: Callable[[bytes], bool],
   ):
     """Describes a lease, which `acquire` takes.
 
     Args:
       path: of the object.
       owner: who takes it, as JSON.
-      may_live: whether a former owner may live, as far as is known here.
+      may_live: content -> whether its owner may live, as far as is known here.
     """
     self._path, self._may_live = str(path), may_live
     self._store, self._token = buckets.file_system(), uuid.uuid4().hex
@@ -61,7 +61,7 @@ class Lease:
     while not self._create():
       try:
         info = self._store.info(self._path)
-        owner = json.loads(self._store.cat_file(self._path))
+        owner = self._store.cat_file(self._path)
       except FileNotFoundError:
         continue
       age = now + time.monotonic() - since - info["mtime"].timestamp()

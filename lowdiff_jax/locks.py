@@ -75,7 +75,9 @@ def _acquired(path: AnyPath, kind: str, held: contextlib.ExitStack) -> bool:
   """Whether the lock was taken, which `held` then releases."""
   if buckets.is_in_bucket(path):
     with files.writing(path):
-      lease = leases.Lease(path, _me(kind), _may_be_alive)
+      lease = leases.Lease(
+        path, _me(kind), lambda content: _may_be_alive(_parsed(content))
+      )
       taken = lease.acquire()
     if taken:
       held.callback(lease.release)
@@ -134,8 +136,16 @@ def _me(kind: str) -> dict[str, Any]:
 def _owner(path: AnyPath) -> dict[str, Any]:
   """Who holds a lock; empty if that cannot be read."""
   try:
-    owner = json.loads(path.read_text())
-  except (OSError, ValueError):
+    return _parsed(path.read_bytes())
+  except OSError:
+    return {}
+
+
+def _parsed(content: bytes) -> dict[str, Any]:
+  """The owner in a lock's content; empty if there is none."""
+  try:
+    owner = json.loads(content)
+  except ValueError:
     return {}
   whole = isinstance(owner, dict) and _me("").keys() <= owner.keys()
   return owner if whole else {}
