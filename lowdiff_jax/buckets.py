@@ -44,8 +44,8 @@ _FORBIDDEN = Fault("not allowed", _GRANT)
 _NO_ANSWER = Fault("it does not answer", "check the network")
 # Libraries whose errors mean that no answer came.
 _NETWORK = ("aiohttp", "requests", "urllib3")
-# TensorStore reports by text alone, with the address of the request.
-_STATUS = re.compile(r"\b([A-Z_]{5,}): .*(gs://|https?://)", re.DOTALL)
+# TensorStore reports by text alone, with the address or the client that failed.
+_STATUS = re.compile(r"\b([A-Z_]{5,}): .*(gs://|https?://|CURL)", re.DOTALL)
 _OF_STATUS = {
   "UNAUTHENTICATED": _NO_CREDENTIALS,
   "PERMISSION_DENIED": _FORBIDDEN,

@@ -110,7 +110,11 @@ def test_a_bucket_that_does_not_answer(bucket, monkeypatch):
       "not allowed",
     ),
     (ValueError('PERMISSION_DENIED: Error writing "gs://b/x"'), "not allowed"),
-    (ValueError('UNAVAILABLE: CURL error: "https://x"'), "it does not answer"),
+    (ValueError('UNAVAILABLE: error at "https://x"'), "it does not answer"),
+    (
+      ValueError("ABORTED: All 32 retry attempts failed: CURL error Could not"),
+      "it does not answer",
+    ),
     (FileNotFoundError("http://x/storage/v1/b/y/o"), "there is no such bucket"),
     (OSError("Forbidden"), None),
     (RuntimeError("RESOURCE_EXHAUSTED: Out of memory"), None),
