@@ -12,6 +12,7 @@ import pytest
 
 import lowdiff_jax as ld
 from lowdiff_jax import buckets, files
+from lowdiff_jax.types import UserError
 from tests import command_line
 from tests.test_resume import final_state, wait_for
 
@@ -94,7 +95,7 @@ def test_a_damaged_object_of_a_checkpoint_is_named(run):
   before = (folder / name).read_bytes()
   (folder / name).write_bytes(before[:-1] + b"?")
   try:
-    with pytest.raises(ld.UserError, match=f"{name} is damaged"):
+    with pytest.raises(UserError, match=f"{name} is damaged"):
       ld.load(str(run))
   finally:
     (folder / name).write_bytes(before)
