@@ -5,13 +5,13 @@ out.
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from lowdiff_jax import files, locks
+from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.data.splits import Data
 from lowdiff_jax.diffusion.cascade import Stage
 from lowdiff_jax.experiment import identity, memory, model_folder, rules
@@ -130,7 +130,7 @@ class Model:
       later, np.arange(len(images)), seed, label, low_res=codec.encode(images)
     )
 
-  def export(self, folder: str | Path) -> None:
+  def export(self, folder: str | AnyPath) -> None:
     """Writes a model folder that `load` reads without Orbax or TFDS.
 
     Args:
@@ -178,7 +178,7 @@ class Model:
       return Samples.of(concatenate(made))
 
 
-def load(path: str | Path, fields: Mapping[str, Any] | None = None) -> Model:
+def load(path: str | AnyPath, fields: Mapping[str, Any] | None = None) -> Model:
   """Loads a trained model.
 
   Args:
@@ -193,12 +193,12 @@ def load(path: str | Path, fields: Mapping[str, Any] | None = None) -> Model:
   Raises:
     ValueError: there is no model, or a field contradicts what was trained.
   """
-  folder = files.expanded(path).absolute()
+  folder = files.absolute(files.expanded(path))
   if model_folder.is_model_folder(folder):
     own = model_folder.read_config(folder)
     config = identity.for_run(own, None, fields or {}, str(path))
     return Model(model_folder.read(folder, config))
-  if not (folder / "checkpoints").is_dir():
+  if not files.is_folder(folder / "checkpoints"):
     raise ValueError(
       f"{path} holds no model: expected the folder of a run, with checkpoints, "
       "or one that export wrote"
@@ -211,7 +211,7 @@ def load(path: str | Path, fields: Mapping[str, Any] | None = None) -> Model:
 
 
 def config(
-  page: str | Path, fields: Mapping[str, Any] | None = None
+  page: str | AnyPath, fields: Mapping[str, Any] | None = None
 ) -> ConfigDict:
   """The config of a page.
 
@@ -229,7 +229,7 @@ def config(
 
 
 def fit(
-  config: ConfigDict, workdir: str | Path, data: Data | None = None
+  config: ConfigDict, workdir: str | AnyPath, data: Data | None = None
 ) -> Model:
   """Trains a cascade, or goes on with the run in the folder.
 
@@ -250,7 +250,7 @@ def fit(
   from lowdiff_jax.experiment import run_folder, sources, training_run
   from lowdiff_jax.experiment.parts import build_experiment
 
-  folder = files.expanded(workdir).absolute()
+  folder = files.absolute(files.expanded(workdir))
   files.make_folder(folder)
   with locks.owned(folder, "train"):
     own = run_folder.read_config(folder)

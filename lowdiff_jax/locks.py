@@ -1,7 +1,8 @@
 """One owner of what is written: a process at a time, for each kind of output.
 
 The lock is the kernel's on a file, `flock`, which ends with its process however
-that ends. Where a file system has none, the file's content is the lock.
+that ends. Where a file system has none, the file's content is the lock, and in
+a bucket an object that expires.
 """
 
 import contextlib
@@ -13,10 +14,10 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from lowdiff_jax import console, files
+from lowdiff_jax import buckets, console, files, leases
+from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.distributed import agree, is_main
 from lowdiff_jax.types import UserError
 
@@ -27,7 +28,7 @@ _PAUSE = 0.5
 
 
 @contextlib.contextmanager
-def owned(folder: Path, kind: str, *, wait: bool = False) -> Iterator[None]:
+def owned(folder: AnyPath, kind: str, *, wait: bool = False) -> Iterator[None]:
   """Holds the lock of a kind of output; process 0 does so for all.
 
   Args:
@@ -51,34 +52,54 @@ def owned(folder: Path, kind: str, *, wait: bool = False) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def locked(folder: Path, kind: str, *, wait: bool = False) -> Iterator[None]:
+def locked(folder: AnyPath, kind: str, *, wait: bool = False) -> Iterator[None]:
   """As `owned`, of one process alone: what others do is not its concern."""
   path, said = folder / f".{kind}.lock", False
-  while (descriptor := _acquire(path)) is None:
-    owner = _owner(path)
-    who = f"{path.parent} is being written by {_name(owner)}"
-    if not wait:
-      raise UserError(
-        f"{who}: wait for it or stop it, or choose another folder (--workdir)"
-        + _way_out_of_stale(path, owner)
-      )
-    if not said:
-      console.say(f"{who}: waiting for it to end")
-      said = True
-    time.sleep(_PAUSE)
-  try:
-    with files.writing(path):
-      os.ftruncate(descriptor, 0)
-      os.pwrite(descriptor, json.dumps(_me(kind)).encode(), 0)
+  with contextlib.ExitStack() as held:
+    while not _acquired(path, kind, held):
+      owner = _owner(path)
+      who = f"{path.parent} is being written by {_name(owner)}"
+      if not wait:
+        raise UserError(
+          f"{who}: wait for it or stop it, or choose another folder "
+          f"(--workdir){_way_out_of_stale(path, owner)}"
+        )
+      if not said:
+        console.say(f"{who}: waiting for it to end")
+        said = True
+      time.sleep(_PAUSE)
     yield
-  finally:
-    # While it is still locked, so that nobody can own a file without a name.
-    with contextlib.suppress(OSError):
-      path.unlink()
-    os.close(descriptor)
 
 
-def _acquire(path: Path) -> int | None:
+def _acquired(path: AnyPath, kind: str, held: contextlib.ExitStack) -> bool:
+  """Whether the lock was taken, which `held` then releases."""
+  if buckets.is_in_bucket(path):
+    with files.writing(path):
+      lease = leases.Lease(
+        path, _me(kind), lambda content: _may_be_alive(_parsed(content))
+      )
+      taken = lease.acquire()
+    if taken:
+      held.callback(lease.release)
+    return taken
+  descriptor = _acquire(path)
+  if descriptor is None:
+    return False
+  held.callback(_release, path, descriptor)
+  with files.writing(path):
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, json.dumps(_me(kind)).encode(), 0)
+  return True
+
+
+def _release(path: AnyPath, descriptor: int) -> None:
+  # While it is still locked, so that nobody can own a file without a name.
+  with contextlib.suppress(OSError):
+    path.unlink()
+  os.close(descriptor)
+
+
+def _acquire(path: AnyPath) -> int | None:
   """The descriptor of the locked file; None if another process holds it."""
   with files.writing(path):
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -98,7 +119,7 @@ def _acquire(path: Path) -> int | None:
   return None
 
 
-def _is_at(path: Path, descriptor: int) -> bool:
+def _is_at(path: AnyPath, descriptor: int) -> bool:
   """Whether the file still has its name: its last owner removes it."""
   try:
     return os.path.samestat(path.stat(), os.fstat(descriptor))
@@ -112,11 +133,19 @@ def _me(kind: str) -> dict[str, Any]:
   return {"pid": os.getpid(), "host": host, "started": now, "mode": kind}
 
 
-def _owner(path: Path) -> dict[str, Any]:
+def _owner(path: AnyPath) -> dict[str, Any]:
   """Who holds a lock; empty if that cannot be read."""
   try:
-    owner = json.loads(path.read_text())
-  except (OSError, ValueError):
+    return _parsed(path.read_bytes())
+  except OSError:
+    return {}
+
+
+def _parsed(content: bytes) -> dict[str, Any]:
+  """The owner in a lock's content; empty if there is none."""
+  try:
+    owner = json.loads(content)
+  except ValueError:
     return {}
   whole = isinstance(owner, dict) and _me("").keys() <= owner.keys()
   return owner if whole else {}
@@ -146,8 +175,9 @@ def _may_be_alive(owner: dict[str, Any]) -> bool:
   return owner["pid"] != os.getpid()
 
 
-def _way_out_of_stale(path: Path, owner: dict[str, Any]) -> str:
+def _way_out_of_stale(path: AnyPath, owner: dict[str, Any]) -> str:
   """What to delete if the owner is on a host of which nothing is known."""
-  if not owner or owner["host"] == socket.gethostname():
+  expires = buckets.is_in_bucket(path)
+  if expires or not owner or owner["host"] == socket.gethostname():
     return ""
   return f"; if it has ended, delete {path}"

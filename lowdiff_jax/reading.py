@@ -6,7 +6,9 @@ them is complete.
 """
 
 import contextlib
+import errno
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from lowdiff_jax import buckets
+from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.types import UserError
 
 # A file that unpacks to more than this many times its size, and more than this
@@ -22,7 +26,7 @@ _RATIO, _UNPACKED = 100, 1 << 30
 
 
 @contextlib.contextmanager
-def reading(path: Path, way_out: str = "") -> Iterator[None]:
+def reading(path: AnyPath, way_out: str = "") -> Iterator[None]:
   """Turns any error into a UserError that names the file.
 
   Args:
@@ -49,13 +53,17 @@ def reason(error: Exception) -> str:
     return "it is nested too deeply"
   if isinstance(error, KeyError) and error.args:
     return f"it lacks {error.args[0]}"
+  if fault := buckets.fault(error):
+    return fault.reason
   if isinstance(error, OSError) and error.strerror:
     return error.strerror
+  if isinstance(error, FileNotFoundError):  # In a bucket.
+    return os.strerror(errno.ENOENT)
   lines = str(error).strip().splitlines()
   return lines[0] if lines else type(error).__name__
 
 
-def read_json(path: Path, way_out: str = "") -> Any:
+def read_json(path: AnyPath, way_out: str = "") -> Any:
   """The value of a JSON file; see `reading` for errors."""
   with reading(path, way_out):
     return json.loads(path.read_text())

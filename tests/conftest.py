@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from tests import bucket as emulator
 from tests import command_line
 
 os.environ.update(command_line.environment(devices=8))
@@ -33,3 +34,13 @@ def trained(tmp_path_factory, data_dir):
   done = command_line.run(*flags)
   assert done.returncode == 0, done.stderr
   return workdir, flags, done.stdout
+
+
+@pytest.fixture(scope="session")
+def bucket(tmp_path_factory):
+  """A bucket, as gs://BUCKET, for this process and the programs it starts."""
+  with emulator.served() as address, pytest.MonkeyPatch.context() as patch:
+    for name, value in emulator.environment(address).items():
+      patch.setenv(name, value)
+    patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("copies")))
+    yield emulator.ROOT

@@ -1,6 +1,7 @@
 """Imports point one way: what a layer may know of the package."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -13,16 +14,18 @@ PROGRAMS = sorted(
   for path in (PACKAGE.parent / folder).rglob("*.py")
 )
 
-_BASE = {"types", "reading", "__init__"}
-_SHARED = _BASE | {"console", "files", "distributed", "locks"}
+_BASE = {"types", "buckets", "reading", "__init__"}
+_SHARED = _BASE | {"console", "files", "distributed", "leases", "locks"}
 ALLOWED = {
   "types": set(),
-  "reading": {"types"},
+  "buckets": {"types"},
+  "reading": {"types", "buckets"},
   "__init__": set(),
   "console": set(),
   "files": _BASE,
   "distributed": _BASE | {"console"},
-  "locks": _BASE | {"console", "files", "distributed"},
+  "leases": _BASE | {"console"},
+  "locks": _BASE | {"console", "files", "distributed", "leases"},
   "diffusion": _BASE,
   "models": _BASE | {"diffusion"},
   "data": _SHARED | {"diffusion"},
@@ -39,6 +42,20 @@ ALLOWED["main"] = {"cli"}
 ALLOWED["api"] = ALLOWED["cli"]
 # Its names are imported when they are first used.
 ALLOWED["__init__"] = ALLOWED["cli"] | {"api"}
+# What opens files itself: the data sets and golden files are on a disk.
+OPENERS = {"files.py", "buckets.py", "locks.py", "data", "parity"}
+OPENING = re.compile(
+  r"open|shutil\..*|os\.(open|re(move|name|place)|unlink|mkdir|makedirs|listdir)"
+)
+# Paths that no user gives as those of a run, and temporary ones.
+OWN_PATHS = {
+  ("cli/main.py", "Path(file)"),
+  ("experiment/evaluation.py", "Path(PUBLISHED)"),
+  ("experiment/overrides.py", "Path(path)"),
+  ("train/manifest.py", "Path(file)"),
+  ("train/manifest.py", "Path(folder)"),
+  ("train/writer.py", "Path(self._temporary.name)"),
+}
 # Who else may know these packages.
 HOMES = {
   # The network that judges is no model.
@@ -52,6 +69,7 @@ HOMES = {
   "sklearn": {"data", "metrics"},
   "threadpoolctl": {"metrics"},
   "matplotlib": {"schedules/pareto.py"},
+  "fsspec": {"buckets.py"},
   "absl": {"data", "train", "experiment/evaluation.py", "cli"},
 }
 
@@ -112,6 +130,20 @@ def test_only_programs_print(path):
   calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
   prints = [node for node in calls if ast.unparse(node.func) == "print"]
   assert not prints or layer(path) in ("cli", "parity")
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_paths_of_a_run_may_be_in_a_bucket(path):
+  """`files.expanded` makes them of text, and `files` writes them."""
+  relative = path.relative_to(PACKAGE)
+  if {relative.parts[0], relative.as_posix()} & OPENERS:
+    return
+  for node in ast.walk(ast.parse(path.read_text())):
+    if isinstance(node, ast.Call):
+      call, function = ast.unparse(node), ast.unparse(node.func)
+      assert not OPENING.fullmatch(function), call
+      own = "__file__" in call or (relative.as_posix(), call) in OWN_PATHS
+      assert own or function not in ("Path", "pathlib.Path"), call
 
 
 @pytest.mark.parametrize("path", [*FILES, *PROGRAMS], ids=str)

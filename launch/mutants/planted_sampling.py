@@ -13,6 +13,7 @@ _OPTIMIZER = "train/optimizer.py"
 _STATE = "train/state.py"
 _OBJECTIVE = "train/objective.py"
 _LOOP = "train/loop.py"
+_PREEMPTION = "train/preemption.py"
 _CHECKPOINT = "train/checkpoint.py"
 _READER = "train/checkpoint_reader.py"
 _SCHEDULE = "train/schedule.py"
@@ -144,12 +145,12 @@ MUTANTS = tuple(
     (_LOOP, "before + step * size, ", "step * size, "),
     (_LOG, "step - len(fetched) + 1", "step - len(fetched)"),
     (_LOG, "np.isfinite([metrics", "True or np.isfinite([metrics"),
-    (_LOOP, "128 + number", "number"),
+    (_PREEMPTION, "128 + (self.number", "(self.number"),
     # Checkpoints and logs.
     (_CHECKPOINT, "LatestN(self._keep)", "LatestN(self._keep + 1)"),
-    (_MANIFEST, "files.sha256(file) != digest", "False"),
+    (_MANIFEST, "files.sha256(file) == digest", "True"),
     (_READER, "there.get(name) != here.get(name)", "False"),
     (_CHECKPOINT, "int(state.images_seen)", "int(state.step)"),
-    (_WRITER, 'record["step"] <= start_step', 'record["step"] < start_step'),
+    (_WRITER, 'record["step"] <= last_step', 'record["step"] < last_step'),
   )
 )

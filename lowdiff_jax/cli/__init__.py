@@ -8,11 +8,11 @@ A mode is imported when it is started, so that each needs only its own packages.
 import contextlib
 import importlib
 from collections.abc import Callable
-from pathlib import Path
 
 from ml_collections import ConfigDict
 
 from lowdiff_jax import locks
+from lowdiff_jax.buckets import AnyPath
 
 NAMES = (
   "train",
@@ -34,8 +34,8 @@ ELSEWHERE = ("encode", "config")
 COMPILE_ONLY = ("plan",)
 
 
-def _starter(name: str) -> Callable[[ConfigDict, Path], None]:
-  def start(config: ConfigDict, workdir: Path) -> None:
+def _starter(name: str) -> Callable[[ConfigDict, AnyPath], None]:
+  def start(config: ConfigDict, workdir: AnyPath) -> None:
     mode = importlib.import_module(f"lowdiff_jax.cli.{name}")
     with contextlib.ExitStack() as stack:
       if name not in ELSEWHERE:

@@ -1,7 +1,6 @@
 """Mode benchmark: the cascade against the same network at one resolution."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -9,6 +8,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from lowdiff_jax import console, files
+from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.data.splits import Data
 from lowdiff_jax.diffusion.cascade import Stage
 from lowdiff_jax.distributed import is_main
@@ -35,7 +35,7 @@ class Entry(NamedTuple):
   is_trained: bool
 
 
-def run(config: ConfigDict, workdir: Path) -> None:
+def run(config: ConfigDict, workdir: AnyPath) -> None:
   """Times and scores both; prints a table, writes workdir/benchmark.json.
 
   The baseline is looked for in <workdir>-baseline, where the config's argument
@@ -80,7 +80,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
 
 
 def _entries(
-  cascade: Experiment, single: Experiment, workdir: Path
+  cascade: Experiment, single: Experiment, workdir: AnyPath
 ) -> list[Entry]:
   """The cascade, the baseline, and further baselines of other steps."""
   config = cascade.config
@@ -190,7 +190,7 @@ def _time_decoding(experiment: Experiment, batch_size: int) -> float:
   )
 
 
-def _report(record: dict[str, Any], path: Path) -> None:
+def _report(record: dict[str, Any], path: AnyPath) -> None:
   files.write_json(path, record)
   print(throughput.table(record["rows"]))
   for row in record["training"]:

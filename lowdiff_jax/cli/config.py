@@ -1,16 +1,15 @@
 """Mode config: every field with its value and documentation."""
 
-from pathlib import Path
-
 from ml_collections import ConfigDict
 
+from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.distributed import is_main
 from lowdiff_jax.experiment.defaults import of_same_kind
 from lowdiff_jax.experiment.fields import SCHEMA
 from lowdiff_jax.experiment.schema import leaves, stage_names
 
 
-def run(config: ConfigDict, workdir: Path) -> None:
+def run(config: ConfigDict, workdir: AnyPath) -> None:
   """Prints the fields; * marks those that differ from their default."""
   del workdir
   if is_main():

@@ -3,9 +3,7 @@
 import hashlib
 import json
 import platform
-import shutil
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import flax
@@ -15,13 +13,14 @@ from ml_collections import ConfigDict
 
 import lowdiff_jax
 from lowdiff_jax import files
+from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.data.stored import open_stored
 from lowdiff_jax.distributed import is_main
 from lowdiff_jax.experiment import identity
 from lowdiff_jax.experiment.errors import naming
 from lowdiff_jax.experiment.evaluation import make_evaluator
 from lowdiff_jax.experiment.image_sets import image_decoder
-from lowdiff_jax.experiment.paths import path_of
+from lowdiff_jax.experiment.paths import file_of
 from lowdiff_jax.experiment.run_folder import load
 from lowdiff_jax.experiment.trained import Trained
 from lowdiff_jax.metrics import table
@@ -42,7 +41,7 @@ class Subject(NamedTuple):
   protocol: dict[str, Any]
 
 
-def run(config: ConfigDict, workdir: Path) -> None:
+def run(config: ConfigDict, workdir: AnyPath) -> None:
   """Scores generated or given images; writes to workdir/scores.
 
   An interrupted run resumes.
@@ -61,7 +60,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
 
 
 def score_checkpoint(
-  workdir: Path, model: Trained, evaluator: Evaluator
+  workdir: AnyPath, model: Trained, evaluator: Evaluator
 ) -> None:
   """Scores the images of a model, for each range of seeds."""
   section = model.experiment.config.evaluation
@@ -72,7 +71,7 @@ def score_checkpoint(
   _score_all(workdir, subjects, evaluator)
 
 
-def _generated(workdir: Path, model: Trained, first: int) -> Subject:
+def _generated(workdir: AnyPath, model: Trained, first: int) -> Subject:
   """Images first, first + 1, ... of the sampling seed."""
   experiment, step = model.experiment, model.step
   config = experiment.config
@@ -101,7 +100,7 @@ def _generated(workdir: Path, model: Trained, first: int) -> Subject:
 def _stored(config: ConfigDict, evaluator: Evaluator) -> Subject:
   """The images of config.evaluation.input."""
   section = config.evaluation
-  path = path_of(config, "evaluation.input")
+  path = file_of(config, "evaluation.input")
   with naming("config.evaluation.input"):
     stored = open_stored(
       path, section.batch_size, evaluator.shape, image_decoder(config)
@@ -113,14 +112,14 @@ def _stored(config: ConfigDict, evaluator: Evaluator) -> Subject:
     stored.images,
     {
       "images": stored.images.count,
-      "input": str(path.absolute()),
+      "input": str(files.absolute(path)),
       "input_id": stored.id,
     },
   )
 
 
 def _score_all(
-  workdir: Path, subjects: Sequence[Subject], evaluator: Evaluator
+  workdir: AnyPath, subjects: Sequence[Subject], evaluator: Evaluator
 ) -> None:
   """Writes a file for each subject, and a summary of several."""
   code = identity.code_version()["sha256"]
@@ -153,7 +152,7 @@ def _score_all(
     print(f"\nof {len(subjects)} ranges of seeds, in {path}")
     print(table.of_summary(summary))
   for folder in folders:
-    shutil.rmtree(folder)
+    files.remove_folder(folder)
 
 
 def _environment() -> dict[str, Any]:

@@ -1,15 +1,14 @@
 """Mode export: a trained model as a folder of safetensors and JSON."""
 
-from pathlib import Path
-
 from ml_collections import ConfigDict
 
+from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.distributed import is_main
 from lowdiff_jax.experiment import model_folder
 from lowdiff_jax.experiment.run_folder import load
 
 
-def run(config: ConfigDict, workdir: Path) -> None:
+def run(config: ConfigDict, workdir: AnyPath) -> None:
   """Writes the EMA weights, the config and a model card to workdir/model."""
   model = load(config, workdir)
   folder = workdir / "model"

@@ -6,12 +6,12 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, NoReturn
 
 from absl import logging as absl_logging
 
 from lowdiff_jax import files
+from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.cli import processes
 from lowdiff_jax.types import UserError, printable
 
@@ -34,7 +34,7 @@ def quiet_libraries() -> None:
   a checkpoint that training removed while it was read. JAX's cache of compiled
   programs warns once.
   """
-  for name in ("absl", "asyncio"):
+  for name in ("absl", "asyncio", "gcsfs"):
     logging.getLogger(name).addFilter(_is_news)
   line = _Line("%(levelname)s: %(message)s")
   absl_logging.get_absl_handler().setFormatter(line)
@@ -56,7 +56,7 @@ def _is_news(record: logging.LogRecord) -> bool:
   error = record.exc_info[1] if record.exc_info else None
   if error is None:
     error = Exception(record.getMessage())
-  return files.disk_fault(error) is None
+  return not files.is_fault(error)
 
 
 def _warn() -> Callable[..., None]:
@@ -86,14 +86,14 @@ def _hook(before: Callable[[Any], object]) -> Callable[[Any], object]:
 
 
 @contextlib.contextmanager
-def of_writes(workdir: Path) -> Iterator[None]:
+def of_writes(workdir: AnyPath) -> Iterator[None]:
   """Names the workdir for a write whose library does not say where it was."""
   try:
     yield
   except UserError:
     raise
   except Exception as error:
-    if files.disk_fault(error) is None:
+    if not files.is_fault(error):
       raise
     path = getattr(error, "filename", None) or workdir
     raise files.cannot_write(path, error) from error

@@ -10,7 +10,8 @@ import jax
 from absl import app, flags, logging
 from ml_collections import ConfigDict
 
-from lowdiff_jax import console, files
+from lowdiff_jax import buckets, console, files
+from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.cli import COMPILE_ONLY, MODES, faults, processes
 from lowdiff_jax.cli.devices import check_devices, leave_devices
 from lowdiff_jax.experiment import identity, memory, run_folder
@@ -55,17 +56,15 @@ def main(argv: list[str]) -> None:
   if _MODE.value in COMPILE_ONLY:
     leave_devices()
   check_devices()
-  config = _config(page, workdir)
-  if _MODE.value not in _READ_ONLY:
-    _make_writable(workdir)
-  with (
-    faults.of_writes(workdir),
-    memory.or_lower(config, *memory.of_mode(_MODE.value, config)),
-  ):
-    MODES[_MODE.value](config, workdir)
+  with faults.of_writes(workdir):
+    config = _config(page, workdir)
+    if _MODE.value not in _READ_ONLY:
+      _make_writable(workdir)
+    with memory.or_lower(config, *memory.of_mode(_MODE.value, config)):
+      MODES[_MODE.value](config, workdir)
 
 
-def _config(page: ConfigDict | None, workdir: Path) -> ConfigDict:
+def _config(page: ConfigDict | None, workdir: AnyPath) -> ConfigDict:
   """The page, or the run's own config, with the fields that flags set."""
   own = run_folder.read_config(workdir)
   base = own if page is None else page
@@ -73,7 +72,7 @@ def _config(page: ConfigDict | None, workdir: Path) -> ConfigDict:
   return identity.for_run(own, page, values, _WORKDIR.value or str(workdir))
 
 
-def _workdir() -> Path:
+def _workdir() -> AnyPath:
   name = _WORKDIR.value
   if name is None:
     if _CONFIG.value is None:
@@ -85,13 +84,18 @@ def _workdir() -> Path:
     name = "-".join([Path(file).stem, *filter(None, arguments.split(","))])
     name = f"runs/{name}"
   with naming("--workdir"):
-    return files.expanded(name).absolute()
+    return files.absolute(files.expanded(name))
 
 
-def _make_writable(workdir: Path) -> None:
+def _make_writable(workdir: AnyPath) -> None:
+  probe = workdir / f".writable_{os.getpid()}"
+  if buckets.is_in_bucket(workdir):
+    with naming("--workdir"):
+      files.write_bytes(probe, b"")
+    probe.unlink()
+    return
   try:
     workdir.mkdir(parents=True, exist_ok=True)
-    probe = workdir / f".writable_{os.getpid()}"
     probe.touch()
     probe.unlink()
   except OSError as error:

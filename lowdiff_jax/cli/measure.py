@@ -1,10 +1,9 @@
 """Mode measure: the noise settings that the training images suggest."""
 
-from pathlib import Path
-
 from ml_collections import ConfigDict
 
 from lowdiff_jax import console, files
+from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.data.scales import measure_scales
 from lowdiff_jax.diffusion.settings import RECIPES, Scale, Settings, propose
 from lowdiff_jax.distributed import is_main
@@ -19,7 +18,7 @@ from lowdiff_jax.experiment.sources import open_data
 from lowdiff_jax.experiment.training import batch_size
 
 
-def run(config: ConfigDict, workdir: Path) -> None:
+def run(config: ConfigDict, workdir: AnyPath) -> None:
   """Measures all training images; writes workdir/measure.json."""
   data = open_data(config)
   source, sections = data.train, stage_sections(config)

@@ -1,13 +1,13 @@
 """Mode plan: whether a config fits an accelerator, and what it may cost."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
 from lowdiff_jax import files
+from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.distributed import is_main
 from lowdiff_jax.experiment import compiled, identity, memory
 from lowdiff_jax.experiment.defaults import of_same_kind
@@ -44,7 +44,7 @@ _BOUNDS = {
 }
 
 
-def run(config: ConfigDict, workdir: Path) -> None:
+def run(config: ConfigDict, workdir: AnyPath) -> None:
   """Compiles for config.plan.slice; prints, and writes workdir/plan.json."""
   # A program of the cache would have taken no time to compile.
   jax.config.update("jax_enable_compilation_cache", False)

@@ -1,11 +1,10 @@
 """Mode sample: numbered images, a grid, a strip of stages, a GIF if asked."""
 
-from pathlib import Path
-
 import numpy as np
 from ml_collections import ConfigDict
 
 from lowdiff_jax import console, files
+from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.distributed import is_main
 from lowdiff_jax.experiment.run_folder import load
 from lowdiff_jax.experiment.trained import Trained
@@ -13,12 +12,12 @@ from lowdiff_jax.generate import grids
 from lowdiff_jax.generate.generator import concatenate
 
 
-def run(config: ConfigDict, workdir: Path) -> None:
+def run(config: ConfigDict, workdir: AnyPath) -> None:
   """Writes images of the EMA weights to workdir/samples."""
   write_images(workdir, load(config, workdir))
 
 
-def write_images(workdir: Path, model: Trained) -> None:
+def write_images(workdir: AnyPath, model: Trained) -> None:
   """Writes the images that the model's config asks for."""
   experiment = model.experiment
   section, generator = experiment.config.sampling, experiment.generator

@@ -4,13 +4,13 @@ import itertools
 import statistics
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
 from lowdiff_jax import console, files
+from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.distributed import is_main
 from lowdiff_jax.experiment.parts import check_guidance
 from lowdiff_jax.experiment.run_folder import load
@@ -20,7 +20,7 @@ from lowdiff_jax.schedules import space
 from lowdiff_jax.schedules.space import Schedule
 
 
-def run(config: ConfigDict, workdir: Path) -> None:
+def run(config: ConfigDict, workdir: AnyPath) -> None:
   """Scores and times the grid; writes workdir/sweep.json and sweep.png."""
   model, section = load(config, workdir), config.evaluation
   for scale in config.sweep.guidance_scale:

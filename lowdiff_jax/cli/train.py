@@ -1,10 +1,9 @@
 """Mode train: from the newest checkpoint, if any, to samples and metrics."""
 
-from pathlib import Path
-
 from ml_collections import ConfigDict
 
 from lowdiff_jax import locks
+from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.cli import evaluate, sample
 from lowdiff_jax.experiment.evaluation import make_evaluator
 from lowdiff_jax.experiment.parts import build_experiment
@@ -12,7 +11,7 @@ from lowdiff_jax.experiment.sources import open_data
 from lowdiff_jax.experiment.training_run import train
 
 
-def run(config: ConfigDict, workdir: Path) -> None:
+def run(config: ConfigDict, workdir: AnyPath) -> None:
   """Trains; then samples and scores, after others that do so here."""
   data = open_data(config)
   experiment = build_experiment(config, data.train.spec, data.latents)

@@ -2,7 +2,6 @@
 
 import functools
 import time
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -10,6 +9,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from lowdiff_jax import console, files
+from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.distributed import is_main
 from lowdiff_jax.experiment.run_folder import load
 from lowdiff_jax.experiment.schedule import limits, read_schedule
@@ -23,7 +23,7 @@ from lowdiff_jax.schedules.search import (
 )
 
 
-def run(config: ConfigDict, workdir: Path) -> None:
+def run(config: ConfigDict, workdir: AnyPath) -> None:
   """Searches; prints what it found and writes workdir/tune.json.
 
   The config's schedule is the reference. Both it and the winner are reported on

@@ -1,15 +1,14 @@
 """Mode upscale: the user's small images through the remaining stages."""
 
-from pathlib import Path
-
 from ml_collections import ConfigDict
 
 from lowdiff_jax import console, files
+from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.data.datasets.folder import read_small_images
 from lowdiff_jax.distributed import is_main
 from lowdiff_jax.experiment.errors import naming
 from lowdiff_jax.experiment.image_sets import image_decoder
-from lowdiff_jax.experiment.paths import path_of
+from lowdiff_jax.experiment.paths import file_of
 from lowdiff_jax.experiment.run_folder import load
 from lowdiff_jax.generate import grids
 from lowdiff_jax.generate.generator import concatenate
@@ -19,7 +18,7 @@ from lowdiff_jax.types import UserError
 STRIP = "strip"
 
 
-def run(config: ConfigDict, workdir: Path) -> None:
+def run(config: ConfigDict, workdir: AnyPath) -> None:
   """Writes config.upscale.input at the top resolution to workdir/upscaled."""
   if not config.upscale.input:
     raise UserError(
@@ -32,7 +31,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
   sides = [codec.factor * stage.resolution for stage in experiment.stages]
   with naming("config.upscale.input"):
     names, low_res = read_small_images(
-      path_of(config, "upscale.input"),
+      file_of(config, "upscale.input"),
       sides[:-1],
       codec.channels,
       image_decoder(config),

@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 
 from lowdiff_jax import files
+from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.data.datasets.folder import open_folder
 from lowdiff_jax.data.datasets.npz_set import open_npz_set
 from lowdiff_jax.data.datasets.tfds_set import data_folder, open_tfds
@@ -47,9 +48,9 @@ def open_splits(
     UserError: what is missing, or which image does not fit.
   """
   kind, _, place = name.partition(":")
-  path = files.expanded(place)
   if not place or kind not in ("tfds", "folder", "zip", "npz"):
     raise UserError(f"{name!r}: expected {KINDS}")
+  path = files.local(files.expanded(place))
   if kind == "tfds":
     splits = open_tfds(place, resolution, crop, data_dir, hold_out, decoder)
   elif kind == "npz":
@@ -69,8 +70,8 @@ def open_splits(
   return in_memory(train, at_once=at_once), in_memory(test, at_once=at_once)
 
 
-def _survey_file(path: Path, data_dir: str) -> Path:
-  place = str(path.absolute())
+def _survey_file(path: Path, data_dir: str) -> AnyPath:
+  place = str(files.absolute(path))
   key = hashlib.sha256(place.encode()).hexdigest()
   name = f"{path.stem}_{key[:12]}.json"
   return data_folder(data_dir) / "surveys" / name

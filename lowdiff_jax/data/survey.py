@@ -7,13 +7,14 @@ each file as long as its name, size and time do.
 import collections
 import json
 from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 from absl import logging
 from PIL import Image
 
 from lowdiff_jax import console, files
+from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.data import pipeline
 from lowdiff_jax.data.decode import DecodeError, Decoder, is_image
 from lowdiff_jax.data.file_set import LABELS, FileSet, Stamp
@@ -62,7 +63,7 @@ def read_image(file_set: FileSet, name: str, decoder: Decoder) -> Image.Image:
 
 
 def survey(
-  file_set: FileSet, decoder: Decoder, kept: Path | None = None
+  file_set: FileSet, decoder: Decoder, kept: AnyPath | None = None
 ) -> dict[str, Facts]:
   """Looks at all images; what is no image or unreadable is counted and named.
 
@@ -121,7 +122,9 @@ def _header(file_set: FileSet, decoder: Decoder) -> dict[str, Any]:
   }
 
 
-def _read(kept: Path, file_set: FileSet, decoder: Decoder) -> dict[str, Facts]:
+def _read(
+  kept: AnyPath, file_set: FileSet, decoder: Decoder
+) -> dict[str, Facts]:
   """What is kept of files that are the same; a damaged file is none."""
   try:
     record = json.loads(kept.read_text())
@@ -144,12 +147,12 @@ def _are_facts(facts: Facts) -> bool:
 
 
 def _keep(
-  kept: Path, file_set: FileSet, decoder: Decoder, known: dict[str, Facts]
+  kept: AnyPath, file_set: FileSet, decoder: Decoder, known: dict[str, Facts]
 ) -> None:
   rows = {name: [*file_set.stamps[name], *f] for name, f in known.items()}
   record = {"header": _header(file_set, decoder), "files": rows}
   try:
-    kept.parent.mkdir(parents=True, exist_ok=True)
+    files.make_folder(kept.parent)
     files.write_text(kept, json.dumps(record))
   except (OSError, UserError) as error:
     logging.warning("the survey of %s is not kept: %s", file_set.root, error)

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from lowdiff_jax import console, files
 from lowdiff_jax.data import codec
 from lowdiff_jax.data.latents.info import LatentInfo
-from lowdiff_jax.experiment.paths import path_of
+from lowdiff_jax.experiment.paths import file_of
 from lowdiff_jax.models.autoencoders import kl, taef2
 from lowdiff_jax.models.weights import state_dict
 from lowdiff_jax.models.weights.autoencoder_layouts import (
@@ -62,7 +62,7 @@ def load_autoencoder(config: ConfigDict) -> Loaded:
     UserError: there is no such file, or it is of another network.
   """
   section = config.autoencoder
-  path = path_of(config, "autoencoder.weights")
+  path = file_of(config, "autoencoder.weights")
   if section.weights != RANDOM and not path.exists():
     raise UserError(
       f"config.autoencoder.weights: there is no {path}; get it as "
@@ -82,7 +82,7 @@ def _load(module: Any, kind: str, weights: str) -> Loaded:
     for leaf in jax.tree.leaves(jax.device_get(params)):
       digest.update(leaf.tobytes())
     return Loaded(module, params, digest.hexdigest())
-  path = files.expanded(weights)
+  path = files.local(files.expanded(weights))
   translate = {"ldm": autoencoder_params, "taef2": taef2_params}[kind]
   with console.taking(f"loading {path}"):
     params = state_dict.exactly(

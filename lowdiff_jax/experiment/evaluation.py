@@ -11,14 +11,15 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from lowdiff_jax import console, distributed
+from lowdiff_jax import console, distributed, files
+from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.data.datasets.tfds_set import data_folder
 from lowdiff_jax.data.pipeline import in_order
 from lowdiff_jax.data.splits import Data
 from lowdiff_jax.distributed import is_main
 from lowdiff_jax.experiment.errors import naming
 from lowdiff_jax.experiment.parts import Experiment, build_experiment
-from lowdiff_jax.experiment.paths import data_dir, path_of
+from lowdiff_jax.experiment.paths import data_dir, file_of
 from lowdiff_jax.experiment.sources import open_data, open_images
 from lowdiff_jax.metrics import (
   compute,
@@ -77,7 +78,7 @@ def make_evaluator(
   protocol = compute.inception_protocol(inception)
   section = config.evaluation
   if section.reference:
-    file, shape = path_of(config, "evaluation.reference"), None
+    file, shape = file_of(config, "evaluation.reference"), None
   else:
     file, shape = _real_images(config, data, inception, extract, metrics)
   found = None
@@ -85,7 +86,7 @@ def make_evaluator(
   if section.reference or is_main():
     with naming("config.evaluation.reference"):
       found = reference.read_reference(
-        file, extract, inception, section.batch_size
+        files.local(file), extract, inception, section.batch_size
       )
   return compute.make_evaluator(
     extract,
@@ -102,13 +103,13 @@ def make_evaluator(
   )
 
 
-def _weights(config: ConfigDict) -> Path | None:
+def _weights(config: ConfigDict) -> AnyPath | None:
   """The file of Inception's weights; None if there is none and need not be."""
   name = config.evaluation.inception
   if name == NONE:
     return None
   if name != AUTO:
-    path = path_of(config, "evaluation.inception")
+    path = file_of(config, "evaluation.inception")
     if not path.is_file():
       raise UserError(
         f"config.evaluation.inception: there is no {path}; get it as "
@@ -154,7 +155,7 @@ def _real_images(
   inception: Inception,
   extract: Extract,
   measure: Callable[..., dict[str, float]],
-) -> tuple[Path, tuple[int, int, int]]:
+) -> tuple[AnyPath, tuple[int, int, int]]:
   """The file of statistics of the config's images, and their shape."""
   train, test = open_images(config, data)
   section = config.evaluation

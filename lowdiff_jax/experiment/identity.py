@@ -14,6 +14,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 import lowdiff_jax
+from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.data.latents.info import LatentInfo
 from lowdiff_jax.experiment import defaults, legacy
 from lowdiff_jax.experiment.errors import naming
@@ -99,7 +100,7 @@ def read_spec(
   return spec, latents and LatentInfo.from_json(latents)
 
 
-def read_file(path: Path) -> ConfigDict | None:
+def read_file(path: AnyPath) -> ConfigDict | None:
   """The config in a run's config.json; None if there is no such file.
 
   Raises:

@@ -6,6 +6,8 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+from lowdiff_jax import files
+from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.experiment.paths import path_of
 from lowdiff_jax.experiment.schema import resolutions
 from lowdiff_jax.models.weights import (
@@ -32,18 +34,18 @@ def initial_params(config: ConfigDict, fresh: dict[str, Any]) -> dict[str, Any]:
     UserError: there are no weights, or they are of another network.
   """
   path = path_of(config, "model.init_from")
-  if path.is_dir():
+  if files.is_folder(path):
     return _of_run(path, fresh)
   if not path.exists():
     raise UserError(
       f"config.model.init_from: there is no {path}; name the folder of a run "
       "or a file of published weights"
     )
-  params = _published(config, path, jax.device_get(fresh))
+  params = _published(config, files.local(path), jax.device_get(fresh))
   return jax.device_put(params, jax.tree.map(lambda leaf: leaf.sharding, fresh))
 
 
-def _of_run(workdir: Path, fresh: dict[str, Any]) -> dict[str, Any]:
+def _of_run(workdir: AnyPath, fresh: dict[str, Any]) -> dict[str, Any]:
   from lowdiff_jax.train.checkpoint import Checkpoints  # Imports Orbax.
 
   checkpoints = Checkpoints(

@@ -1,7 +1,6 @@
 """From a config to its data set of latents, encoded if it is not yet."""
 
 import functools
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -9,6 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from lowdiff_jax import console, distributed, files, locks
+from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.data import codec
 from lowdiff_jax.data.datasets.tfds_set import data_folder
 from lowdiff_jax.data.decode import WHITE
@@ -22,7 +22,7 @@ from lowdiff_jax.experiment.codecs import (
 )
 from lowdiff_jax.experiment.errors import naming
 from lowdiff_jax.experiment.image_sets import open_splits
-from lowdiff_jax.experiment.paths import data_dir, path_of
+from lowdiff_jax.experiment.paths import data_dir, file_of, path_of
 from lowdiff_jax.experiment.schema import resolutions
 from lowdiff_jax.models.weights import state_dict
 from lowdiff_jax.types import ImageSource, UserError
@@ -68,7 +68,7 @@ def open_latents(
   return train, test, info
 
 
-def encode(config: ConfigDict) -> Path:
+def encode(config: ConfigDict) -> AnyPath:
   """Encodes the images of the config; goes on where it was interrupted.
 
   Of several programs that need them, the first encodes and the others wait.
@@ -122,7 +122,7 @@ def open_images(config: ConfigDict) -> tuple[ImageSource, ImageSource]:
   return open_splits(config, image_side(config))
 
 
-def latents_folder(config: ConfigDict) -> Path:
+def latents_folder(config: ConfigDict) -> AnyPath:
   """config.latents.dir, or a folder beside TFDS's sets."""
   if config.latents.dir:
     return path_of(config, "latents.dir")
@@ -151,7 +151,7 @@ def read_statistics(
   Raises:
     UserError: the file cannot be read, or holds no such numbers.
   """
-  path = path_of(config, "latents.statistics")
+  path = file_of(config, "latents.statistics")
   with naming("config.latents.statistics"):
     state = state_dict.read_state(path)
     if not {"mean", "std"} <= state.keys():

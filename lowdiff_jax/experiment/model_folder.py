@@ -6,7 +6,6 @@ model card.
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -15,6 +14,7 @@ from ml_collections import ConfigDict
 from safetensors.numpy import load_file, save_file
 
 from lowdiff_jax import console, files
+from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.experiment import identity
 from lowdiff_jax.experiment.errors import naming
 from lowdiff_jax.experiment.model_card import model_card, without_folders
@@ -28,12 +28,12 @@ WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 VERSION = 1
 
 
-def is_model_folder(folder: Path) -> bool:
+def is_model_folder(folder: AnyPath) -> bool:
   """Whether `write` has made a folder."""
   return (folder / WEIGHTS).is_file()
 
 
-def write(model: Trained, folder: Path) -> None:
+def write(model: Trained, folder: AnyPath) -> None:
   """Writes a model; each file completely or not at all.
 
   Args:
@@ -58,14 +58,14 @@ def write(model: Trained, folder: Path) -> None:
   files.write_text(folder / CARD, model_card(model))
 
 
-def read_config(folder: Path) -> ConfigDict:
+def read_config(folder: AnyPath) -> ConfigDict:
   """The config that a model was trained with; see `read` for errors."""
   record = _record(folder)
   with naming(str(folder / CONFIG)):
     return identity.from_json(record["config"])
 
 
-def read(folder: Path, config: ConfigDict) -> Trained:
+def read(folder: AnyPath, config: ConfigDict) -> Trained:
   """The model of a folder.
 
   Args:
@@ -84,7 +84,7 @@ def read(folder: Path, config: ConfigDict) -> Trained:
   experiment = build_experiment(config, spec, latents)
   shapes = experiment.state_shapes.ema_params
   with reading(path), console.taking(f"loading {path}"):
-    arrays = load_file(path)
+    arrays = load_file(files.local(path))
   wanted = _flat(shapes)
   for name in sorted(wanted.keys() | arrays.keys()):
     ours = wanted[name].shape if name in wanted else "absent"
@@ -101,7 +101,7 @@ def read(folder: Path, config: ConfigDict) -> Trained:
   return Trained(experiment, params, record["step"], record["images_seen"])
 
 
-def _record(folder: Path) -> Mapping[str, Any]:
+def _record(folder: AnyPath) -> Mapping[str, Any]:
   path = folder / CONFIG
   record = read_json(path)
   with reading(path):

@@ -5,11 +5,12 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from lowdiff_jax import files
+from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.experiment.errors import naming
 from lowdiff_jax.experiment.schema import leaves
 
 
-def path_of(config: ConfigDict, name: str) -> Path:
+def path_of(config: ConfigDict, name: str) -> AnyPath:
   """The path that a field holds, with the home folder for ~.
 
   Args:
@@ -24,6 +25,24 @@ def path_of(config: ConfigDict, name: str) -> Path:
   """
   with naming(f"config.{name}"):
     return files.expanded(leaves(config)[name])
+
+
+def file_of(config: ConfigDict, name: str) -> Path:
+  """The file, or the folder on a disk, that a field names.
+
+  Args:
+    config: the config.
+    name: full name of the field.
+
+  Returns:
+    Its path; of an object in a bucket that of a local copy (`files.local`).
+
+  Raises:
+    UserError: as of `path_of`, or there is no such object; the field is named.
+  """
+  path = path_of(config, name)
+  with naming(f"config.{name}"):
+    return files.local(path)
 
 
 def data_dir(config: ConfigDict) -> str:

@@ -1,11 +1,11 @@
 """The folder of a run: its own config, and the model of a checkpoint."""
 
 import contextlib
-from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from lowdiff_jax import console
+from lowdiff_jax import console, files
+from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.experiment import identity
 from lowdiff_jax.experiment.errors import naming
 from lowdiff_jax.experiment.parts import Experiment, build_experiment
@@ -13,7 +13,7 @@ from lowdiff_jax.experiment.trained import Trained
 from lowdiff_jax.train.checkpoint import Checkpoints
 
 
-def read_config(workdir: Path, step: int | None = None) -> ConfigDict | None:
+def read_config(workdir: AnyPath, step: int | None = None) -> ConfigDict | None:
   """The config that a run was trained with.
 
   Args:
@@ -28,7 +28,7 @@ def read_config(workdir: Path, step: int | None = None) -> ConfigDict | None:
     UserError: it is damaged, or uses what was removed.
   """
   folder = workdir / "checkpoints"
-  if not folder.is_dir():
+  if not files.is_folder(folder):
     return None
   with contextlib.closing(Checkpoints(folder, create=False)) as checkpoints:
     if checkpoints.latest_step() is None:
@@ -43,7 +43,7 @@ def read_config(workdir: Path, step: int | None = None) -> ConfigDict | None:
 
 
 def load(
-  config: ConfigDict, workdir: Path, experiment: Experiment | None = None
+  config: ConfigDict, workdir: AnyPath, experiment: Experiment | None = None
 ) -> Trained:
   """The model of a checkpoint.
 
@@ -90,7 +90,7 @@ def _load(
 
 
 def load_if_trained(
-  config: ConfigDict, workdir: Path, experiment: Experiment
+  config: ConfigDict, workdir: AnyPath, experiment: Experiment
 ) -> Trained | None:
   """The model of a run; None if it has not trained.
 
@@ -105,7 +105,7 @@ def load_if_trained(
   Raises:
     UserError: the run was trained with another config, or is damaged.
   """
-  if not (workdir / "checkpoints").is_dir():
+  if not files.is_folder(workdir / "checkpoints"):
     return None
   trained = read_config(workdir)
   if trained is not None:

@@ -3,7 +3,6 @@
 import contextlib
 import math
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -11,6 +10,7 @@ import numpy as np
 from clu import parameter_overview
 
 from lowdiff_jax import console, distributed, files
+from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.data import pipeline
 from lowdiff_jax.data.splits import Data
 from lowdiff_jax.distributed import is_main
@@ -31,7 +31,7 @@ from lowdiff_jax.types import Batch, Evaluator, ImageSource, Metrics
 def train(
   experiment: Experiment,
   data: Data,
-  workdir: Path,
+  workdir: AnyPath,
   evaluator: Evaluator | None = None,
 ) -> Trained:
   """Trains until config.train.images have been seen.
@@ -157,7 +157,7 @@ def _on_the_way(
   experiment: Experiment,
   source: ImageSource,
   evaluator: Evaluator | None,
-  workdir: Path,
+  workdir: AnyPath,
   writer: Any,
 ) -> Callable[[TrainState], tuple[Metrics, float]]:
   """Validation losses; and the metrics and a grid of few images, if any.

@@ -3,12 +3,12 @@
 import io
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from lowdiff_jax import files
+from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.data.images import THREADS
 
 # Small images are enlarged to at least this side, by an integer factor.
@@ -18,7 +18,7 @@ MARGIN = 2
 IMAGES, COLUMNS = 100, 10
 
 
-def write_png(path: Path, image: np.ndarray) -> None:
+def write_png(path: AnyPath, image: np.ndarray) -> None:
   """Writes [H,W,C] uint8, C = 1 or 3, atomically."""
   image = image.squeeze(-1) if image.shape[-1] == 1 else image
   encoded = io.BytesIO()
@@ -26,7 +26,7 @@ def write_png(path: Path, image: np.ndarray) -> None:
   files.write_bytes(path, encoded.getvalue())
 
 
-def write_pngs(paths: Iterable[Path], images: np.ndarray) -> None:
+def write_pngs(paths: Iterable[AnyPath], images: np.ndarray) -> None:
   """Writes each image of [N,H,W,C] to its path, in threads; see `write_png`.
 
   Args:
@@ -80,7 +80,7 @@ def strip(stages: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def write_gif(
-  path: Path, trajectories: Sequence[np.ndarray], columns: int
+  path: AnyPath, trajectories: Sequence[np.ndarray], columns: int
 ) -> None:
   """Writes the clean estimates at each step of each stage as an animation.
 

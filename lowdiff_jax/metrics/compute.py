@@ -11,6 +11,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from lowdiff_jax import console
+from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.distributed import in_batches, is_main
 from lowdiff_jax.metrics import inception as network
 from lowdiff_jax.metrics.features import Collected, Extract, collect
@@ -48,7 +49,7 @@ def make_evaluator(
   """
 
   def score(
-    images: ImageSet, folder: Path | None = None, settings: Any = None
+    images: ImageSet, folder: AnyPath | None = None, settings: Any = None
   ) -> Score:
     collected = collect(images, extract, folder, settings)
     if not is_main():

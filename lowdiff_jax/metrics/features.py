@@ -6,16 +6,15 @@ on where the last run stopped.
 
 import hashlib
 import json
-import shutil
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from lowdiff_jax import console, files
+from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.distributed import agree, ahead, is_main
 from lowdiff_jax.types import AnyArray, ImageSet
 
@@ -73,7 +72,7 @@ class Collected(NamedTuple):
 def collect(
   images: ImageSet,
   extract: Extract,
-  folder: Path | None = None,
+  folder: AnyPath | None = None,
   settings: Any = None,
 ) -> Collected:
   """Extracts features, except those that the folder already has.
@@ -146,34 +145,34 @@ def _extracted(
     }
 
 
-def _claim(folder: Path, settings: Any) -> None:
+def _claim(folder: AnyPath, settings: Any) -> None:
   """Empties the folder if its features are of other settings."""
   text = json.dumps(settings, indent=1, sort_keys=True)
   path = folder / SETTINGS
   if path.is_file() and path.read_text() == text:
     return
-  shutil.rmtree(folder, ignore_errors=True)
+  files.remove_folder(folder)
   files.make_folder(folder)
   files.write_text(path, text)
 
 
-def _save(path: Path, chunk: Chunk) -> None:
+def _save(path: AnyPath, chunk: Chunk) -> None:
   with files.replacing(path) as partial, partial.open("wb") as file:
     arrays: dict[str, Any] = dict(chunk)
     np.savez(file, **arrays)
 
 
-def _opened(paths: Sequence[Path]) -> Iterator[Chunk]:
+def _opened(paths: Sequence[AnyPath]) -> Iterator[Chunk]:
   """Yields the chunks of files, whose arrays are read on access."""
   for path in paths:
-    with np.load(path, allow_pickle=False) as file:
+    with path.open("rb") as opened, np.load(opened) as file:
       yield file
 
 
-def _count(path: Path) -> int:
+def _count(path: AnyPath) -> int:
   """The number of images in a chunk; 0 if it is missing or fails its CRCs."""
   try:
-    with np.load(path, allow_pickle=False) as file:
+    with path.open("rb") as opened, np.load(opened) as file:
       return len({name: file[name] for name in file.files}["label"])
   except (OSError, LookupError, ValueError, EOFError, zipfile.BadZipFile):
     return 0

@@ -7,15 +7,14 @@ Files made here have `features` of some images instead of images, and `meta`
 """
 
 import json
-import shutil
 import zipfile
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from lowdiff_jax import console, files, locks
+from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.data.stored import open_npz
 from lowdiff_jax.distributed import agree, is_main
 from lowdiff_jax.metrics.features import Collected, Extract, collect
@@ -48,7 +47,7 @@ class Reference(NamedTuple):
 
 
 def make_reference(
-  path: Path,
+  path: AnyPath,
   images: ImageSet,
   held_out: ImageSet,
   extract: Extract,
@@ -79,7 +78,7 @@ def make_reference(
 
 
 def _make(
-  path: Path,
+  path: AnyPath,
   images: ImageSet,
   held_out: ImageSet,
   extract: Extract,
@@ -117,7 +116,7 @@ def _make(
   }
   with files.replacing(path) as partial, partial.open("wb") as file:
     np.savez(file, **arrays)
-  shutil.rmtree(folder)
+  files.remove_folder(folder)
 
 
 def _spatial(collected: Collected) -> Gaussian | None:
@@ -135,7 +134,7 @@ def _arrays(spatial: Gaussian | None) -> dict[str, np.ndarray]:
 
 
 def read_reference(
-  path: Path, extract: Extract, inception: Inception, batch_size: int
+  path: AnyPath, extract: Extract, inception: Inception, batch_size: int
 ) -> Reference:
   """Reads a reference file.
 
@@ -181,7 +180,7 @@ def read_reference(
   return Reference(pool, spatial, features, held_out, protocol)
 
 
-def _meta(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def _meta(path: AnyPath, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
   """What a file says of itself."""
   with reading(path):
     meta = json.loads(str(arrays.get("meta", "{}")))
@@ -192,7 +191,7 @@ def _meta(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 
 def _gaussian(
-  path: Path, arrays: Mapping[str, np.ndarray], mean: str, covariance: str
+  path: AnyPath, arrays: Mapping[str, np.ndarray], mean: str, covariance: str
 ) -> Gaussian:
   """The statistics of these names."""
   if not {mean, covariance} <= arrays.keys():
@@ -205,7 +204,7 @@ def _gaussian(
 
 
 def _check_numbers(
-  path: Path, name: str, array: np.ndarray, shape: tuple[int, ...]
+  path: AnyPath, name: str, array: np.ndarray, shape: tuple[int, ...]
 ) -> None:
   if array.shape != shape or array.dtype.kind not in "fiu":
     raise UserError(

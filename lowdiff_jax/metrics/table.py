@@ -9,11 +9,12 @@ comparable.
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lowdiff_jax import files
+from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.types import UserError
 
 # Metrics of which higher is better; of all others lower is better.
@@ -40,7 +41,7 @@ def of_one(record: Record) -> str:
   return "\n".join(lines)
 
 
-def summary(records: Mapping[Path, Record]) -> dict[str, Any]:
+def summary(records: Mapping[AnyPath, Record]) -> dict[str, Any]:
   """Mean, standard deviation and best of sets that differ only in seeds."""
   names = next(iter(records.values()))["generated"]
   columns = {
@@ -116,9 +117,10 @@ def read(paths: Sequence[str]) -> dict[str, Record]:
     UserError: a file cannot be read, or no record was found.
   """
   records = {}
-  for path in map(Path, paths):
-    files = sorted(path.glob("scores/*.json")) if path.is_dir() else [path]
-    for file in files:
+  for path in map(files.expanded, paths):
+    is_run = files.is_folder(path)
+    found = sorted(path.glob("scores/*.json")) if is_run else [path]
+    for file in found:
       try:
         record = json.loads(file.read_text())
       except (OSError, ValueError) as error:

@@ -8,7 +8,6 @@ draws what --mode=sweep has found for several runs.
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from matplotlib import colormaps
@@ -21,6 +20,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from matplotlib.transforms import Bbox
 
 from lowdiff_jax import files
+from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.types import UserError
 
 _COLOURS = colormaps["tab10"](range(10))
@@ -78,7 +78,7 @@ def _beats(a: Point, b: Point) -> bool:
 
 
 def draw(
-  points: Sequence[Point], path: Path, *, title: str, metric: str
+  points: Sequence[Point], path: AnyPath, *, title: str, metric: str
 ) -> None:
   """Writes a PNG: a colour for each curve, and a line along its front.
 
@@ -203,16 +203,16 @@ def _write_labels(
     taken.append(box)
 
 
-def read(paths: Sequence[str]) -> list[Point]:
+def read(paths: Sequence[AnyPath | str]) -> list[Point]:
   """The points of files that mode sweep has written, a curve for each.
 
   Raises:
     UserError: a file that is none, or of another figure than the first.
   """
   points, metrics = [], {}
-  for path in paths:
+  for path in map(files.expanded, paths):
     try:
-      record = json.loads(Path(path).read_text())
+      record = json.loads(path.read_text())
       metrics[record["metric"]] = path
       points += [
         Point(
@@ -250,11 +250,11 @@ def table(points: Sequence[Point]) -> str:
 
 if __name__ == "__main__":
   try:
-    *sweeps, figure = sys.argv[1:] or [""]
+    *sweeps, figure = map(files.expanded, sys.argv[1:] or [""])
     found = read(sweeps)
     print(table(found))
-    name = json.loads(Path(sweeps[0]).read_text())["metric"]
-    draw(found, Path(figure), title="quality against speed", metric=name)
+    name = json.loads(sweeps[0].read_text())["metric"]
+    draw(found, figure, title="quality against speed", metric=name)
   except UserError as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(2)

@@ -8,6 +8,7 @@ from etils import epath
 from orbax.checkpoint import checkpoint_managers as policies
 
 from lowdiff_jax import distributed, files
+from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.distributed import is_main
 from lowdiff_jax.train import manifest
 from lowdiff_jax.train.best import Best
@@ -23,7 +24,7 @@ class Checkpoints(CheckpointReader):
 
   def __init__(
     self,
-    directory: epath.PathLike,
+    directory: AnyPath,
     *,
     keep: int = 2,
     keep_every: int = 0,
@@ -40,7 +41,7 @@ class Checkpoints(CheckpointReader):
       option: of the command line, that names the run; for messages.
     """
     super().__init__(directory, option)
-    if not create and not self.directory.is_dir():
+    if not create and not files.is_folder(self.directory):
       raise self._none()
     self._keep, self._keep_every = keep, keep_every
     self._manager = self._open() if create else None
@@ -156,8 +157,8 @@ class Checkpoints(CheckpointReader):
       folder = self.directory / str(step)
       aside = folder.with_name(folder.name + DAMAGED)
       with files.writing(self.directory):
-        aside.rmtree(missing_ok=True)
-        folder.rename(aside)
+        files.remove_folder(aside)
+        epath.Path(folder).rename(aside)
       logging.warning("the damaged checkpoint is now %s: delete it", aside)
     distributed.barrier("damaged checkpoints are set aside")
 

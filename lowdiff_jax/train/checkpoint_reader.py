@@ -10,7 +10,6 @@ and may do so beside a training.
 
 import contextlib
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
@@ -20,7 +19,8 @@ from absl import logging
 from etils import epath
 from jax.experimental import multihost_utils
 
-from lowdiff_jax import distributed
+from lowdiff_jax import distributed, files
+from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.distributed import is_main
 from lowdiff_jax.reading import reason
 from lowdiff_jax.train import manifest
@@ -40,32 +40,31 @@ class UnreadableError(UserError):
 class CheckpointReader:
   """The checkpoints in a folder, each named after its step."""
 
-  def __init__(self, directory: epath.PathLike, option: str):
+  def __init__(self, directory: AnyPath, option: str):
     """Opens a folder, which need not exist.
 
     Args:
       directory: the folder.
       option: of the command line, that names the run; for messages.
     """
-    path = epath.Path(directory)
-    # `resolve` takes one in a bucket for a relative one.
-    self.directory = path if path.is_absolute() else path.resolve()
+    self.directory = files.absolute(directory)
     self._option = option
     self._verified: set[tuple[int, str]] = set()
     self._reader = ocp.Checkpointer(ocp.CompositeCheckpointHandler())
 
   def complete(self) -> list[Any]:
     """Orbax's `Metadata` of the complete checkpoints that are there now."""
-    found = ocp.path.step.standard_name_format().find_all(self.directory)
+    folder = epath.Path(self.directory)
+    found = ocp.path.step.standard_name_format().find_all(folder)
     return sorted(found, key=lambda metadata: metadata.step)
 
   def steps(self) -> list[int]:
     """Their steps, in order."""
     return [metadata.step for metadata in self.complete()]
 
-  def folder(self, step: int) -> Path:
+  def folder(self, step: int) -> AnyPath:
     """The folder of a checkpoint."""
-    return Path(self.directory / str(step))
+    return self.directory / str(step)
 
   def latest_step(self) -> int | None:
     """The newest checkpoint."""

@@ -2,9 +2,9 @@
 
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
+from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.train.checkpoint import Checkpoints
 from lowdiff_jax.train.goodput import Goodput
 from lowdiff_jax.train.preemption import StopSignal
@@ -29,7 +29,7 @@ class Run(NamedTuple):
     goodput: of the run so far.
   """
 
-  folder: Path
+  folder: AnyPath
   checkpoints: Checkpoints
   meta: dict[str, Any]
   writer: MetricWriter | NullWriter

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 
 from lowdiff_jax import console, files
+from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.distributed import is_main
 
 
@@ -16,7 +17,7 @@ class Trace:
   The trace is in TensorBoard's layout: plugins/profile/<time>/ below `folder`.
   """
 
-  def __init__(self, folder: Path, steps: tuple[int, int]):
+  def __init__(self, folder: AnyPath, steps: tuple[int, int]):
     """Prepares it.
 
     Args:

@@ -2,12 +2,12 @@
 
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import jax
 
 from lowdiff_jax import console
+from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.train.goodput import Goodput
 from lowdiff_jax.train.log import Log
 from lowdiff_jax.train.schedule import Schedule
@@ -29,7 +29,7 @@ class Watch:
 
   def __init__(
     self,
-    folder: Path,
+    folder: AnyPath,
     writer: MetricWriter | NullWriter,
     schedule: Schedule,
     step: int,

@@ -7,12 +7,12 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NoReturn
 
 import jax
 
 from lowdiff_jax import files
+from lowdiff_jax.buckets import AnyPath
 
 # Exit status of a program that stood still: EX_TEMPFAIL, "try again".
 STATUS = os.EX_TEMPFAIL
@@ -27,7 +27,7 @@ class Watchdog(threading.Thread):
   count.
   """
 
-  def __init__(self, folder: Path, seconds: float):
+  def __init__(self, folder: AnyPath, seconds: float):
     """Prepares it; `with` starts it.
 
     Args:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
+from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.data.decode import (
   EXTENSIONS,
   DecodeError,
@@ -42,7 +43,7 @@ def open_folder(
   crop: str,
   part: float,
   decoder: Decoder,
-  kept: Path | None = None,
+  kept: AnyPath | None = None,
 ) -> tuple[Images, Images]:
   """Train and held-out images of a folder or a zip.
 

@@ -16,7 +16,8 @@ from absl import logging
 from PIL import Image
 
 from lowdiff_jax import console, files, locks
-from lowdiff_jax.data.datasets import imagenet
+from lowdiff_jax.buckets import AnyPath
+from lowdiff_jax.data.datasets import imagenet, mirror
 from lowdiff_jax.data.datasets.cifar10 import Cifar10
 from lowdiff_jax.data.datasets.digits import Digits
 from lowdiff_jax.data.datasets.ffhq64 import Ffhq64
@@ -62,7 +63,8 @@ def open_tfds(
     name: of the set.
     resolution: side of the images to return.
     crop: one of `images.CROPS`.
-    data_dir: where TFDS keeps its sets; "" for its own default.
+    data_dir: where TFDS keeps its sets, on a disk or in a bucket; "" for its
+      own default.
     part: of the images to hold out of "train" if there is no other split.
     decoder: of the images; those of ImageNet are taken as ADM takes them.
 
@@ -161,8 +163,10 @@ def _decode(
     raise UserError(f"{where} cannot be read ({error})") from error
 
 
-def data_folder(data_dir: str) -> Path:
+def data_folder(data_dir: str) -> AnyPath:
   """Where TFDS keeps its sets: `data_dir`, or its own default for ""."""
+  if mirror.is_needed(data_dir):
+    return files.expanded(data_dir)
   # <folder>/digits/<version>
   return Path(_builder("digits", data_dir).data_dir).parents[1]
 
@@ -171,8 +175,11 @@ def data_folder(data_dir: str) -> Path:
 def _builder(name: str, data_dir: str) -> Any:
   """The builder of a set, prepared or not."""
   try:
-    kind = BUILDERS.get(name, functools.partial(tfds.builder, name))
-    return kind(data_dir=data_dir or None)
+    kind: Any = BUILDERS.get(name, functools.partial(tfds.builder, name))
+    builder = kind(data_dir=mirror.folder(data_dir) or None)
+    if mirror.is_needed(data_dir) and mirror.fetch(builder.data_dir, data_dir):
+      builder = kind(data_dir=mirror.folder(data_dir))
+    return builder
   except tfds.core.DatasetNotFoundError:
     raise UserError(
       f"'tfds:{name}': TFDS knows no set of that name; "
@@ -216,6 +223,8 @@ def _prepare(builder: Any, name: str, data_dir: str) -> Any:
       builder = _builder(name, data_dir)
       if not _formats(builder):
         _download_and_prepare(builder, name)
+  if mirror.is_needed(data_dir):
+    mirror.keep(builder.data_dir, data_dir)
   formats = _formats(builder)
   if "array_record" not in formats:
     raise UserError(

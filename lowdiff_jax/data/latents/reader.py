@@ -22,6 +22,7 @@ import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader
 
 from lowdiff_jax import files
+from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.data import images
 from lowdiff_jax.data.latents.info import LatentInfo
 from lowdiff_jax.reading import read_json, reading
@@ -47,7 +48,7 @@ def crc(record: bytes) -> int:
 
 
 def open_latents(
-  folder: Path,
+  folder: AnyPath,
 ) -> tuple[ImageSource, ImageSource, LatentInfo]:
   """Opens the latents of a folder.
 
@@ -72,7 +73,8 @@ def open_latents(
     shards = manifest["splits"][name]["shards"]
     # A set that is read as a whole is checked as a whole.
     whole = sum(shard["bytes"] for shard in shards) <= images.MEMORY_LIMIT
-    paths = [_checked(folder, shard, whole) for shard in shards]
+    threads = images.reading_threads()  # Shards in a bucket are fetched.
+    paths = list(threads.map(lambda one: _checked(folder, one, whole), shards))
     counts = [shard["count"] for shard in shards]
     readers = list(map(_reader, paths, counts))
     ends = np.cumsum(counts)
@@ -89,23 +91,22 @@ def open_latents(
   return split("train"), split("test"), info
 
 
-def _checked(folder: Path, shard: dict[str, Any], whole: bool) -> Path:
+def _checked(folder: AnyPath, shard: dict[str, Any], whole: bool) -> Path:
   """The path of a shard, once its size, and its sum if asked, are right."""
   path = folder / shard["file"]
-  size = path.stat().st_size if path.is_file() else 0
+  copy = files.local(path) if path.is_file() else Path(path)
+  size = copy.stat().st_size if copy.is_file() else 0
   if size != shard["bytes"]:
     raise UserError(
       f"{path} has {size} bytes instead of {shard['bytes']}; {AGAIN}, which "
       "rewrites it"
     )
-  if whole and files.sha256(path) != shard["sha256"]:
-    raise UserError(
-      f"{path} is damaged (its sha256 is another); {AGAIN}, which rewrites it"
-    )
-  return path
+  if whole and files.sha256(copy) != shard["sha256"]:
+    raise _damaged(path, "its sha256 is another")
+  return copy
 
 
-def _manifest(folder: Path) -> tuple[dict[str, Any], str]:
+def _manifest(folder: AnyPath) -> tuple[dict[str, Any], str]:
   """The manifest of a folder and its SHA-256."""
   path = folder / MANIFEST
   if not path.is_file():
@@ -241,7 +242,7 @@ class Latents:
     return array
 
 
-def _reader(path: Path, count: int) -> ArrayRecordReader:
+def _reader(path: AnyPath, count: int) -> ArrayRecordReader:
   """The reader of a shard, which must have this many records."""
   try:
     reader = ArrayRecordReader(
@@ -255,5 +256,5 @@ def _reader(path: Path, count: int) -> ArrayRecordReader:
   return reader
 
 
-def _damaged(path: Path, reason: str) -> UserError:
+def _damaged(path: AnyPath, reason: str) -> UserError:
   return UserError(f"{path} is damaged ({reason}); {AGAIN}, which rewrites it")

@@ -14,6 +14,7 @@ import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
 
 from lowdiff_jax import console, files
+from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.data.latents.reader import (
   are_numbers,
   are_shapes,
@@ -33,11 +34,11 @@ class Shard:
     records: those of the split that are in it.
   """
 
-  path: Path
+  path: AnyPath
   records: range
 
   @property
-  def sidecar(self) -> Path:
+  def sidecar(self) -> AnyPath:
     """Where the summary is."""
     return self.path.with_suffix(".json")
 
@@ -69,7 +70,8 @@ class Shard:
     if summary is None and not self.path.exists():
       return False
     if summary is not None and self.path.is_file():
-      size, digest = self.path.stat().st_size, files.sha256(self.path)
+      copy = files.local(self.path)
+      size, digest = copy.stat().st_size, files.sha256(copy)
       if (size, digest) == (summary["bytes"], summary["sha256"]):
         return True
       reason = "is damaged"
@@ -150,7 +152,7 @@ class Layout(NamedTuple):
 
 
 def split_shards(
-  folder: Path, split: str, images: int, shard_images: int, copies: int
+  folder: AnyPath, split: str, images: int, shard_images: int, copies: int
 ) -> list[Shard]:
   """The shards of a split.
 

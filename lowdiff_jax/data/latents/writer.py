@@ -9,12 +9,12 @@ import json
 import reprlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from lowdiff_jax import console, files
+from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.data import pipeline
 from lowdiff_jax.data.latents.reader import MANIFEST, SETTINGS, VERSION
 from lowdiff_jax.data.latents.shards import Layout, Shard, split_shards
@@ -47,7 +47,7 @@ ALONE = Processes()
 def write_latents(
   splits: Mapping[str, ImageSource],
   encode: Encode,
-  folder: Path,
+  folder: AnyPath,
   *,
   provenance: dict[str, Any],
   layout: Layout,
@@ -109,14 +109,14 @@ def _settings(
   return json.loads(json.dumps(settings))
 
 
-def _claim(folder: Path, settings: dict[str, Any], process_index: int) -> None:
+def _claim(folder: AnyPath, settings: dict[str, Any], process: int) -> None:
   """Writes the settings of a new folder, or compares those of an old one."""
   path = folder / SETTINGS
   files.make_folder(folder)
   if (folder / MANIFEST).is_dir():
     raise UserError(f"{folder / MANIFEST} is no file: remove it")
   if not path.exists():
-    if process_index == 0:
+    if process == 0:
       files.write_json(path, settings, indent=1)
     return
   try:
@@ -222,7 +222,7 @@ def _encoded(
 
 
 def _write_manifest(
-  folder: Path, settings: dict[str, Any], shards: Mapping[str, Sequence[Shard]]
+  folder: AnyPath, settings: dict[str, Any], shards: Mapping[str, list[Shard]]
 ) -> None:
   """Writes what the splits consist of, and the statistics of "train"."""
   summaries: dict[str, list[dict[str, Any]]] = {}

@@ -1,0 +1,143 @@
+"""Whole runs in a bucket, through the real command line."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import chex
+import numpy as np
+import pytest
+
+import lowdiff_jax as ld
+from lowdiff_jax import buckets, files
+from lowdiff_jax.types import UserError
+from tests import command_line
+from tests.test_resume import final_state, wait_for
+
+PAGE = "imagenet256.py:smoke"
+
+
+def training_logs(workdir):
+  """What metrics.jsonl says of the steps, but for their speed."""
+  logs = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
+  return [
+    {name: x for name, x in log.items() if name != "images_per_second"}
+    for log in logs
+    if "loss" in log
+  ]
+
+
+def names(folder):
+  return {
+    name.split("/")[0]
+    for name in buckets.sums(folder)
+    if not name.startswith((".", "checkpoints/"))
+  }
+
+
+@pytest.fixture(scope="module")
+def run(bucket, data_dir):
+  """A run in a bucket that was killed once."""
+  workdir = files.expanded(f"{bucket}/run")
+  flags = f"--workdir={workdir}", f"--config.data.dir={data_dir}"
+  process = subprocess.Popen(
+    command_line.command(*flags),
+    cwd=command_line.REPOSITORY,
+    env=command_line.environment(),
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+  mark = workdir / "checkpoints" / "5" / "commit_success.txt"
+  wait_for(process, mark.exists, "checkpoint")
+  process.send_signal(signal.SIGKILL)
+  process.communicate()
+  assert (workdir / ".train.lock").exists()
+  done = command_line.run(*flags)
+  assert done.returncode == 0, done.stderr
+  assert "resuming at step 5" in done.stdout and "Traceback" not in done.stderr
+  return workdir
+
+
+def test_a_killed_run_ends_with_the_bits_of_one_on_a_disk(run, trained):
+  local, _, _ = trained
+  chex.assert_trees_all_equal(final_state(run), final_state(local))
+  assert training_logs(run) == training_logs(local)
+  there = {path.name for path in local.iterdir() if path.name[0] != "."}
+  assert names(run) | {"checkpoints"} == there
+  assert not os.path.exists(command_line.REPOSITORY / "gs:")
+  # Each start has its own events.
+  assert len(list((run / "tensorboard").iterdir())) == 2
+  for image in ("samples/000000.png", "samples/grid.png"):
+    assert (run / image).read_bytes() == (local / image).read_bytes()
+  scores = [
+    json.loads(next(iter(sorted((root / "scores").glob("*.json")))).read_text())
+    for root in (run, local)
+  ]
+  assert scores[0]["generated"] == scores[1]["generated"]
+  left = buckets.sums(run)
+  assert not [name for name in left if name.endswith((".lock", ".npz"))]
+
+
+def test_a_model_is_loaded_and_exported(run, trained, bucket):
+  images = ld.load(trained[0]).sample(2)
+  model = ld.load(str(run))
+  np.testing.assert_array_equal(model.sample(2), images)
+  model.export(f"{bucket}/model")
+  np.testing.assert_array_equal(ld.load(f"{bucket}/model").sample(2), images)
+
+
+def test_a_damaged_object_of_a_checkpoint_is_named(run):
+  folder = run / "checkpoints" / "10"
+  name = max(n for n in buckets.sums(folder) if n.startswith("ema/ocdbt."))
+  before = (folder / name).read_bytes()
+  (folder / name).write_bytes(before[:-1] + b"?")
+  try:
+    with pytest.raises(UserError, match=f"{name} is damaged"):
+      ld.load(str(run))
+  finally:
+    (folder / name).write_bytes(before)
+
+
+def test_latents_in_a_bucket(bucket):
+  flags = (
+    f"--workdir={bucket}/latent-run",
+    f"--config.data.dir={bucket}/data",
+    "--config.evaluation.images=0",
+  )
+  done = command_line.run(*flags, config=PAGE)
+  assert done.returncode == 0, done.stderr
+  folder = files.expanded(f"{bucket}/data/latents/shapes_64_ldm")
+  manifest = json.loads((folder / "latents.json").read_text())
+  for shard in manifest["splits"]["train"]["shards"]:
+    assert files.sha256(folder / shard["file"]) == shard["sha256"]
+  workdir = files.expanded(f"{bucket}/latent-run")
+  assert training_logs(workdir)[0]["loss/8x8"] > 0
+  assert (workdir / "samples" / "000000.png").exists()
+  done = command_line.run(*flags, "--mode=encode", config=PAGE)
+  assert "0 of 4 shards to encode" in done.stdout, done.stderr
+
+
+COMPILE = """
+import jax
+import lowdiff_jax.buckets
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+print(jax.jit(lambda x: x + 1)(1.0))
+"""
+
+
+def test_compiled_programs_are_kept(bucket):
+  cache = f"{bucket}/compiled"
+  written = []
+  for _ in range(2):
+    subprocess.run(
+      [sys.executable, "-c", COMPILE],
+      cwd=command_line.REPOSITORY,
+      env=command_line.environment(JAX_COMPILATION_CACHE_DIR=cache),
+      check=True,
+    )
+    found = buckets.file_system().find(cache, detail=True)
+    written.append({name: one["generation"] for name, one in found.items()})
+  assert written[0] and written[0] == written[1]
