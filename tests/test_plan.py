@@ -74,6 +74,8 @@ def test_overrides_that_cost_least_come_first():
   # The state alone fills a device.
   full = given(state_bytes=15 * GIB)
   assert next(plan.training_overrides(config, full)) == {"mesh.fsdp": 8}
+  sharded = given(state_bytes=10 * GIB, fsdp=4)
+  assert next(plan.training_overrides(config, sharded)) == {"mesh.fsdp": 8}
   ladder = list(plan.training_overrides(config, given(devices=1)))
   assert ladder[:4] == [
     {"train.microbatches": 2},

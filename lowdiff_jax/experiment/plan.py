@@ -83,8 +83,9 @@ def training_overrides(
   """Fields of training that need less memory, by the speed that they cost.
 
   Parts of the batch one after the other cost least, then activations that are
-  computed again, all of them. A sharded state moves every parameter in
-  every step, but there is no way around it where the state fills the device.
+  computed again, all of them. A sharded state moves every parameter in every
+  step, but there is no way around it where the state fills the device; where it
+  is sharded already, over more devices costs little.
 
   Args:
     config: the config.
@@ -101,7 +102,8 @@ def training_overrides(
   if values.get("model.remat", "full") != "full":
     again = [{"model.remat": "full"}]
   bases = [{}, *_sharded(given)]
-  if given["state_bytes"] / given["fsdp"] > given["available_bytes"] / 3:
+  share = given["state_bytes"] / given["fsdp"]
+  if given["fsdp"] > 1 or share > given["available_bytes"] / 3:
     bases = bases[1:] or bases
   for base in bases:
     steps: list[Overrides] = [{}, *parts[:2]]
