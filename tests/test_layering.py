@@ -54,6 +54,7 @@ OWN_PATHS = {
   ("experiment/overrides.py", "Path(path)"),
   ("train/manifest.py", "Path(file)"),
   ("train/manifest.py", "Path(folder)"),
+  ("train/trace.py", "Path(name)"),
   ("train/writer.py", "Path(self._temporary.name)"),
 }
 # Who else may know these packages.
