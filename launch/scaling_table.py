@@ -42,7 +42,7 @@ def _rows() -> Iterator[Row]:
     for name in _SLICES:
       images = size * SLICES[name].devices or _IN_ALL
       fields = [
-        "--config.plan.programs=('training',)",
+        '--config.plan.programs=("training",)',
         *(f"--config.stages.s{side}.batch_size={images}" for side in (8, 16)),
       ]
       yield Row("configs/imagenet256.py", name, tuple(fields))

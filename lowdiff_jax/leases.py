@@ -72,7 +72,7 @@ class Lease:
       if info["generation"] != first:
         return False
       if not said:
-        console.say(f"{self._path} is of another program: does it live?")
+        console.say(f"{self._path} is held: waiting for a sign of its owner")
         said = True
       time.sleep(_PAUSE)
     self._renewing.start()

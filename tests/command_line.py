@@ -15,6 +15,14 @@ if version("jaxlib").startswith("0.10."):
   XLA_FLAGS += " --xla_cpu_parallel_codegen_split_count=1"
 # A secret in the environment, which nothing may write down.
 TOKEN = "token-5f2b9c71"
+HOLD = """
+import sys
+from lowdiff_jax import files, leases, locks
+leases.RENEWED = 0.2
+with locks.locked(files.expanded(sys.argv[1]), "train"):
+  print("held", flush=True)
+  sys.stdin.readline()
+"""
 COMPILED = Path.home() / ".cache" / "lowdiff_jax" / "tests"
 
 
@@ -57,3 +65,29 @@ def run(
     text=True,
     timeout=300,
   )
+
+
+def start(
+  *arguments: str, config: str | None = "digits.py:smoke", **env: str
+) -> subprocess.Popen:
+  """Starts it."""
+  return _piped(command(*arguments, config=config), **env)
+
+
+def start_program(text: str, *arguments: str) -> subprocess.Popen:
+  """Starts a program in Python."""
+  return _piped([sys.executable, "-c", text, *arguments])
+
+
+def _piped(words: list[str], **env: str) -> subprocess.Popen:
+  pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+  return subprocess.Popen(
+    words, cwd=REPOSITORY, env=environment(**env), text=True, **pipes
+  )
+
+
+def lock_holder(folder: object) -> subprocess.Popen:
+  """A process that holds the lock "train" of a folder until it reads a line."""
+  process = start_program(HOLD, str(folder))
+  assert process.stdout.readline() == "held\n"
+  return process

@@ -42,14 +42,7 @@ def run(bucket, data_dir):
   """A run in a bucket that was killed once."""
   workdir = files.expanded(f"{bucket}/run")
   flags = f"--workdir={workdir}", f"--config.data.dir={data_dir}"
-  process = subprocess.Popen(
-    command_line.command(*flags),
-    cwd=command_line.REPOSITORY,
-    env=command_line.environment(),
-    stdout=subprocess.PIPE,
-    stderr=subprocess.PIPE,
-    text=True,
-  )
+  process = command_line.start(*flags)
   mark = workdir / "checkpoints" / "5" / "commit_success.txt"
   wait_for(process, mark.exists, "checkpoint")
   process.send_signal(signal.SIGKILL)

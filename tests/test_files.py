@@ -4,8 +4,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 
 import pytest
 
@@ -142,6 +140,17 @@ def test_metrics_are_there_after_each_log(folder):
   assert logged == [(1, 1), (2, 2), (3, 4)]
 
 
+@pytest.mark.parametrize("name", ["../a", "/dev/zero", "b/../../a"])
+def test_a_manifest_names_files_of_its_checkpoint_alone(name, tmp_path):
+  (tmp_path / "a").write_text("a")
+  checkpoint = tmp_path / "1"
+  checkpoint.mkdir()
+  wanted = files.sha256(tmp_path / "a")
+  files.write_json(checkpoint / manifest.MANIFEST, {name: wanted})
+  damaged = checkpoint / manifest.MANIFEST
+  assert manifest.damaged_file(checkpoint) == damaged
+
+
 def test_a_manifest_is_of_the_sums_that_the_store_keeps(folder, tmp_path):
   for name in ("a", "state/b"):
     files.write_text(folder / name, name)
@@ -164,29 +173,10 @@ def test_a_manifest_is_of_the_sums_that_the_store_keeps(folder, tmp_path):
   assert manifest.damaged_file(folder) is None
 
 
-HOLD = """
-import sys
-from lowdiff_jax import files, leases, locks
-leases.RENEWED = 0.2
-with locks.locked(files.expanded(sys.argv[1]), "train"):
-  print("held", flush=True)
-  sys.stdin.readline()
-"""
-
-
 @pytest.fixture
 def holder(folder):
   """Another process that holds the lock until it reads a line."""
-  process = subprocess.Popen(
-    [sys.executable, "-c", HOLD, str(folder)],
-    cwd=command_line.REPOSITORY,
-    env=command_line.environment(),
-    stdin=subprocess.PIPE,
-    stdout=subprocess.PIPE,
-    stderr=subprocess.PIPE,
-    text=True,
-  )
-  assert process.stdout.readline() == "held\n"
+  process = command_line.lock_holder(folder)
   yield process
   process.kill()
   process.communicate()

@@ -3,7 +3,6 @@
 import json
 import shutil
 import signal
-import subprocess
 
 import jax
 import numpy as np
@@ -60,14 +59,7 @@ def test_killed_encoding_ends_with_the_same_bytes(trained, tmp_path):
     f"--config.latents.dir={tmp_path}/latents",
     "--mode=encode",
   )
-  process = subprocess.Popen(
-    command_line.command(*flags, config=PAGE),
-    cwd=command_line.REPOSITORY,
-    env=command_line.environment(),
-    stdout=subprocess.PIPE,
-    stderr=subprocess.PIPE,
-    text=True,
-  )
+  process = command_line.start(*flags, config=PAGE)
   written = "train-00000-of-00004.json"
   wait_for(process, (tmp_path / "latents" / written).exists, "shard")
   process.send_signal(signal.SIGKILL)

@@ -7,8 +7,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 
 import pytest
 
@@ -16,28 +14,11 @@ from lowdiff_jax import locks
 from lowdiff_jax.types import UserError
 from tests import command_line, many_processes
 
-HOLD = """
-import sys
-from pathlib import Path
-from lowdiff_jax import locks
-with locks.locked(Path(sys.argv[1]), "train"):
-  print("held", flush=True)
-  sys.stdin.readline()
-"""
-
 
 @pytest.fixture
 def holder(tmp_path):
   """Another process that holds the lock until it reads a line."""
-  process = subprocess.Popen(
-    [sys.executable, "-c", HOLD, str(tmp_path)],
-    cwd=command_line.REPOSITORY,
-    env=command_line.environment(),
-    stdin=subprocess.PIPE,
-    stdout=subprocess.PIPE,
-    text=True,
-  )
-  assert process.stdout.readline() == "held\n"
+  process = command_line.lock_holder(tmp_path)
   yield process
   process.kill()
   process.communicate()

@@ -2,7 +2,6 @@
 
 import random
 import signal
-import subprocess
 import time
 
 import chex
@@ -31,14 +30,7 @@ def flags(workdir, data_dir, **fields):
 
 
 def start(workdir, data_dir, fields=(), **env):
-  return subprocess.Popen(
-    command_line.command(*flags(workdir, data_dir, **dict(fields))),
-    cwd=command_line.REPOSITORY,
-    env=command_line.environment(**env),
-    stdout=subprocess.PIPE,
-    stderr=subprocess.PIPE,
-    text=True,
-  )
+  return command_line.start(*flags(workdir, data_dir, **dict(fields)), **env)
 
 
 def final_state(workdir):

@@ -134,14 +134,7 @@ def test_killed_and_started_again_the_number_is_the_same(trained):
     "--config.evaluation.images=3000",
     "--config.sampling.batch_size=250",
   )
-  process = subprocess.Popen(
-    command_line.command(*flags),
-    cwd=command_line.REPOSITORY,
-    env=command_line.environment(),
-    stdout=subprocess.PIPE,
-    stderr=subprocess.PIPE,
-    text=True,
-  )
+  process = command_line.start(*flags)
 
   def kept():
     return list((workdir / "scores").glob("*_images_3000_*.partial/*.npz"))

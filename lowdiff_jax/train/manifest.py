@@ -54,6 +54,8 @@ def damaged_file(folder: AnyPath, part: str = "") -> AnyPath | None:
     if kept.get(name) == wanted:
       continue
     file = folder / name
+    if name.startswith("/") or ".." in name.split("/"):
+      return path  # Such a file is not of the checkpoint.
     if not file.exists() or not _is_as_summed(file, wanted):
       return file
   return None
