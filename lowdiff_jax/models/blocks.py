@@ -161,7 +161,8 @@ class UNetBlock(nn.Module):
   def _mean(self, x: Array, y: Array) -> Array:
     """(x + y) / sqrt(2), computed in float32."""
     total = x.astype(jnp.float32) + y.astype(jnp.float32)
-    return (total * 0.5**0.5).astype(self.dtype)
+    # Sums for the next norm inside this convolution compile slowly.
+    return layers.stored_on_tpu((total * 0.5**0.5).astype(self.dtype))
 
   def _resample(self, x: Array) -> Array:
     if self.resample == "up":
