@@ -4,6 +4,7 @@ Everything here raises ValueError for a mistake, in one line that says the way
 out.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -39,7 +40,6 @@ class Model:
     self.spec: ImageSpec = experiment.spec
     self.stages: tuple[Stage, ...] = experiment.stages
     self.images_seen = trained.images_seen
-    self._programs: dict[Any, Any] = {}
 
   @property
   def params(self) -> Any:
@@ -158,10 +158,7 @@ class Model:
         f"label={label}: the model has {classes} classes, counted from 0"
       )
     generator = self._trained.experiment.generator
-    key = tuple(stage.identity() for stage in stages)
-    if key not in self._programs:
-      self._programs[key] = generator.program(stages)
-    program = self._programs[key]
+    program = generator.program(stages)
     if batch_size is None:
       batch_size = self.config.sampling.batch_size
     wanted = rules.argument("batch_size", batch_size, rules.batch_size)
@@ -169,7 +166,8 @@ class Model:
       label = NO_LABEL
     elif label == NO_LABEL:
       # No class for any image, rather than all in turn.
-      generator = generator._replace(spec=self.spec._replace(num_classes=0))
+      unlabelled = self.spec._replace(num_classes=0)
+      generator = dataclasses.replace(generator, spec=unlabelled)
     request = Request(
       indices, self._trained.batch_size(wanted, len(indices)), seed, label
     )

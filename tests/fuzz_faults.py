@@ -2,6 +2,8 @@
 
 import os
 import time
+from multiprocessing.connection import Connection
+from pathlib import Path
 
 from launch.fuzz.reader import Reader
 
@@ -23,6 +25,7 @@ class Hangs(_Faulty):
   name = "hangs"
 
   def read(self, candidate):
+    Path(os.environ.get("FUZZ_HANGS", os.devnull)).touch()
     time.sleep(600)
 
 
@@ -31,6 +34,24 @@ class Dies(_Faulty):
 
   def read(self, candidate):
     os._exit(9)
+
+
+class Leaves(_Faulty):
+  """Dies after its result, when it asks for the next task."""
+
+  name = "leaves"
+
+  def read(self, candidate):
+    Connection.recv = lambda connection: os._exit(9)
+
+
+class Ignores(_Faulty):
+  """Dies after its result, when the next task is there and is not read."""
+
+  name = "ignores"
+
+  def read(self, candidate):
+    Connection.recv = lambda connection: (connection.poll(None), os._exit(9))
 
 
 class Raises(_Faulty):
@@ -48,4 +69,5 @@ class Fills(_Faulty):
 
 
 def readers():
-  return {r.name: r for r in (Fine, Hangs, Dies, Raises, Fills)}
+  faults = Hangs, Dies, Leaves, Ignores, Raises, Fills
+  return {reader.name: reader for reader in (Fine, *faults)}

@@ -71,7 +71,7 @@ def test_quiet(capsys, monkeypatch):
 def test_training_and_sampling_programs_compile_once(
   impatient, compiled, capsys
 ):
-  parts = tiny.experiment()
+  parts = tiny.new_experiment()
   state, key = parts.init(), jax.random.key(0)
   for _ in range(2):
     state, _ = parts.step(state, key, tiny.batch())

@@ -1,6 +1,8 @@
 """Damaged and odd inputs: a short run, and a fuzzer that notices faults."""
 
+import multiprocessing
 import time
+from multiprocessing.context import SpawnProcess
 
 import pytest
 
@@ -58,6 +60,38 @@ def test_faults_are_noticed_and_kept(tmp_path):
   note = (tmp_path / "kept" / "hangs-3" / "FAILURE.txt").read_text()
   assert "--seed=6 --only=hangs --first=3 --inputs=1" in note
   assert (tmp_path / "kept" / "hangs-3" / "input").exists()
+
+
+def test_a_death_right_after_the_pool_asked_is_noticed(tmp_path, monkeypatch):
+  """The worker was alive when asked, and is dead when next looked at."""
+  hangs = tmp_path / "hangs"
+  monkeypatch.setenv("FUZZ_HANGS", str(hangs))
+  asked = SpawnProcess.is_alive
+
+  def is_alive(process):
+    was = asked(process)
+    if hangs.exists():
+      process.kill()
+      process.join()
+      hangs.unlink()
+    return was
+
+  monkeypatch.setattr(SpawnProcess, "is_alive", is_alive)
+  pool = Pool(fuzz_faults.readers, SEED, limit=60.0)
+  (result,) = pool.run(iter([("hangs", 0)]), 1, None)
+  assert result.outcome == FAILED and "the process died (-9)" in result.detail
+
+
+@pytest.mark.parametrize("fault", ["leaves", "ignores"])
+def test_a_death_after_a_result_is_no_fault_of_the_next_input(fault):
+  pool = Pool(fuzz_faults.readers, SEED)
+  results = pool.run(iter([(fault, 0), ("fine", 1)]), 1, None)
+  assert next(results).outcome == READ
+  if fault == "leaves":
+    # It is dead when it is given the next task.
+    (worker,) = multiprocessing.active_children()
+    worker.join(60)
+  assert [(r.number, r.outcome) for r in results] == [(1, READ)]
 
 
 def test_the_table():

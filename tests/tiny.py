@@ -1,5 +1,7 @@
 """The smallest experiment that is still one: the digits' smoke config."""
 
+import functools
+
 import jax
 import numpy as np
 from ml_collections import ConfigDict
@@ -35,15 +37,28 @@ def stages(**fields):
 
 
 def experiment(arguments="smoke", devices=None, **fields):
-  """Its parts."""
-  return build_experiment(config(arguments, **fields), SPEC, devices=devices)
+  """Its parts; those of equal arguments are the same, and compile once."""
+  return _built(arguments, "digits", devices and tuple(devices), **fields)
+
+
+def new_experiment():
+  """An experiment whose programs no other test has compiled."""
+  return build_experiment(config(), SPEC)
 
 
 def latent_experiment(devices=None, **fields):
   """The parts of imagenet256's smoke config: a LightningDiT."""
-  latents = LatentInfo(np.zeros(4), np.ones(4), (16,), {}, "")
-  page = config(name="imagenet256", **{"model.dtype": "float32", **fields})
-  return build_experiment(page, ImageSpec(16, 4, 10), latents, devices=devices)
+  fields = {"model.dtype": "float32", **fields}
+  return _built("smoke", "imagenet256", devices and tuple(devices), **fields)
+
+
+@functools.cache
+def _built(arguments, name, devices, **fields):
+  page, spec, latents = config(arguments, name, **fields), SPEC, None
+  if name == "imagenet256":
+    spec = ImageSpec(16, 4, 10)
+    latents = LatentInfo(np.zeros(4), np.ones(4), (16,), {}, "")
+  return build_experiment(page, spec, latents, devices=devices)
 
 
 def trained_params(experiment):

@@ -1,7 +1,9 @@
 """Workers that read inputs; one that hangs or dies is replaced."""
 
+import contextlib
 import dataclasses
 import itertools
+import math
 import multiprocessing
 import shutil
 import tempfile
@@ -12,7 +14,7 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from launch.fuzz.reader import FAILED, Result
-from launch.fuzz.worker import LIMIT_MIB, Readers, serve
+from launch.fuzz.worker import BEGUN, LIMIT_MIB, READY, Readers, serve
 
 _CONTEXT = multiprocessing.get_context("spawn")
 # Seconds to import everything, or to make an input and a reader's seeds.
@@ -27,20 +29,26 @@ class _Worker:
     process: the process.
     connection: to it.
     folder: in which it works.
-    task: reader and number of the input that it reads; None if it is idle.
-    deadline: when it counts as hung.
+    deadline: when it counts as hung; infinite while it waits for a task.
+    task: reader and number of the input that it was given; None if it has none.
+    has_begun: whether it has begun that task.
+    has_served: whether it has ever begun one.
+    is_gone: whether it has ended, and is to be replaced.
   """
 
   process: SpawnProcess
   connection: Connection
   folder: Path
-  task: tuple[str, int] | None
   deadline: float
+  task: tuple[str, int] | None = None
+  has_begun: bool = False
+  has_served: bool = False
+  is_gone: bool = False
 
   @property
   def is_idle(self) -> bool:
     """Whether it waits for a task."""
-    return self.task is None and self.deadline == 0
+    return self.deadline == math.inf
 
 
 class Pool:
@@ -81,7 +89,10 @@ class Pool:
       first = next(tasks, None)
       tasks = itertools.chain([] if first is None else [first], tasks)
       root = Path(folder)
-      running = [self._start(root, i) for i in range(workers if first else 0)]
+      names = itertools.count()
+      running = [
+        self._start(root, next(names)) for _ in range(workers if first else 0)
+      ]
       try:
         while running:
           wait([w.connection for w in running], timeout=0.5)
@@ -91,10 +102,10 @@ class Pool:
               if result.outcome == FAILED and keep is not None:
                 _keep(worker.folder / "input", keep, result, self._seed)
               yield result
-            if not worker.process.is_alive():
-              running.remove(worker)
-              worker = self._start(root, time.monotonic_ns())
-              running.append(worker)
+            if worker.is_gone:
+              if worker.task is not None:
+                tasks = itertools.chain([worker.task], tasks)
+              running[running.index(worker)] = self._start(root, next(names))
             elif worker.is_idle and not self._give(worker, next(tasks, None)):
               running.remove(worker)
               _stop(worker)
@@ -112,44 +123,60 @@ class Pool:
     )
     process.start()
     theirs.close()
-    return _Worker(process, ours, folder, None, time.monotonic() + _START)
+    return _Worker(process, ours, folder, time.monotonic() + _START)
 
   def _give(self, worker: _Worker, task: tuple[str, int] | None) -> bool:
     if task is None:
       return False
-    worker.task, worker.deadline = task, time.monotonic() + _START
-    worker.connection.send(task)
+    worker.task, worker.has_begun = task, False
+    worker.deadline = time.monotonic() + _START
+    # A worker that has died meanwhile is noticed when it is listened to.
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+      worker.connection.send(task)
     return True
 
   def _result(self, worker: _Worker) -> Result | None:
-    """What a worker has to say, if anything; it is idle then, or dead."""
+    """The result of a worker's task, if that has ended.
+
+    A worker that died is marked as gone. If it has begun its task, that has
+    failed; else the task is left to it, for another worker.
+    """
+    # Asked first: what a dead worker has sent is then there to be read.
+    is_dead = not worker.process.is_alive()
     try:
-      if worker.connection.poll():
-        result = worker.connection.recv()
-        if result is None and worker.task is not None:
+      while worker.connection.poll():
+        message = worker.connection.recv()
+        if isinstance(message, Result):
+          worker.task, worker.deadline = None, math.inf
+          return self._timely(message)
+        if message == READY:
+          worker.deadline = math.inf
+        elif message == BEGUN:
+          worker.has_begun = worker.has_served = True
+        else:
           worker.deadline = time.monotonic() + self._limit
-          return None
-        worker.task, worker.deadline = None, 0
-        return self._timely(result)
     except (EOFError, OSError):
       worker.process.join(5)
-    dead = not worker.process.is_alive()
-    late = worker.deadline and time.monotonic() > worker.deadline
-    if not dead and not late:
+      is_dead = True
+    is_late = time.monotonic() > worker.deadline
+    if not is_dead and not is_late:
       return None
-    reason = f"the process died ({worker.process.exitcode})"
-    if not dead:
-      reason = f"no end after {self._limit:g} s"
-      _stop(worker)
+    reason = f"no end after {self._limit:g} s"
+    if is_dead:
+      reason = f"the process died ({worker.process.exitcode})"
+    _stop(worker)
+    worker.is_gone = True
     log = (worker.folder / "output").read_text(errors="replace")[-2000:]
-    if worker.task is None:
+    if not worker.has_served:
       raise RuntimeError(f"a worker cannot start: {reason}\n{log}")
-    return Result(
-      *worker.task, FAILED, f"{reason}\n{log}", self._limit if late else 0, 0
-    )
+    if worker.task is None or not worker.has_begun:
+      return None
+    task, worker.task = worker.task, None
+    seconds = self._limit if is_late else 0
+    return Result(*task, FAILED, f"{reason}\n{log}", seconds, 0)
 
-  def _timely(self, result: Result | None) -> Result | None:
-    if result and result.outcome != FAILED and result.seconds > self._limit:
+  def _timely(self, result: Result) -> Result:
+    if result.outcome != FAILED and result.seconds > self._limit:
       return result._replace(
         outcome=FAILED, detail=f"{result.seconds:.0f} s; {result.detail}"
       )

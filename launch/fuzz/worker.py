@@ -28,6 +28,10 @@ LIMIT_MIB, GUARD_MIB = 2048, 3072
 # Of a message; its line is to be read by a person.
 LONGEST = 5000
 
+# What a worker says beside results: it waits for its first task; it has begun
+# a task; the input of the task is made.
+READY, BEGUN, MADE = "ready", "begun", "made"
+
 Readers = Callable[[], Mapping[str, type[Reader]]]
 
 
@@ -140,20 +144,21 @@ def serve(
   folder: Path,
   limit: float,
 ) -> None:
-  """Answers (reader, number) by a `Result` until the other side is gone.
+  """Answers (reader, number) by BEGUN, MADE and a `Result`; first says READY.
 
-  Before it, sends None when the input is made; and None once at the start.
+  It ends when the other side is gone.
   """
   # Readers say much; what a crash says last is wanted.
   with open(folder / "output", "ab") as file:
     os.dup2(file.fileno(), 1)
     os.dup2(file.fileno(), 2)
   inputs = Inputs(readers, seed, folder, limit)
-  connection.send(None)
+  connection.send(READY)
   guarded = False
   with contextlib.suppress(EOFError, BrokenPipeError):
     while True:
       name, number = connection.recv()
+      connection.send(BEGUN)
       if not guarded:
         # Readers need room of their own before: libraries, compiled programs.
         limit = (_status("VmSize") + (GUARD_MIB + 2048) * 1024) * 1024
@@ -161,5 +166,5 @@ def serve(
         guarded = True
       os.ftruncate(1, 0)
       connection.send(
-        inputs.result(name, number, made=lambda: connection.send(None))
+        inputs.result(name, number, made=lambda: connection.send(MADE))
       )

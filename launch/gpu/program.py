@@ -9,6 +9,7 @@ compiled program; --json=FILE also writes them.
 """
 
 import argparse
+import dataclasses
 import sys
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,9 @@ def _train(
 def _sample(
   experiment: Experiment, args: argparse.Namespace, peak: float
 ) -> dict[str, Any]:
-  undecoded = experiment.generator._replace(decode=lambda images: images)
+  undecoded = dataclasses.replace(
+    experiment.generator, decode=lambda images: images
+  )
   params = experiment.init().params
   candidate = throughput.Candidate("", experiment.stages, undecoded, params)
   (row,) = throughput.benchmark(

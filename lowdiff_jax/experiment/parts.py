@@ -119,6 +119,7 @@ def build_experiment(
   shardings = distributed.state_shardings(mesh, shapes)
   everywhere = distributed.replicated(mesh)
   out = (shardings, everywhere)
+  fresh = _compiled_once(init, shardings)
   codec = make_codec(config, spec, latents, mesh)
   objective = training.make_objective(config, denoiser, codec.normalise)
   step = _make_step(config, objective, optimizer, shardings.params)
@@ -131,7 +132,7 @@ def build_experiment(
     state_shapes=jax.tree.map(
       lambda leaf, where: leaf.update(sharding=where), shapes, shardings
     ),
-    init=lambda: _load(config, _compiled_once(init, shardings)(key)),
+    init=lambda: _load(config, fresh(key)),
     step=Compiling(
       "the training step", step, donate_argnums=0, out_shardings=out
     ),

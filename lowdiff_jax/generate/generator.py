@@ -1,6 +1,7 @@
 """Generates images with a trained denoiser; a cascade is one jitted program."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import dataclasses
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -65,7 +66,8 @@ class Generated(NamedTuple):
   trajectories: tuple[np.ndarray | None, ...]
 
 
-class Generator(NamedTuple):
+@dataclasses.dataclass(frozen=True, eq=False)
+class Generator:
   """Generates images with a denoiser.
 
   Attributes:
@@ -79,12 +81,23 @@ class Generator(NamedTuple):
   spec: ImageSpec
   decode: Callable[[Array], Array]
   mesh: Mesh
+  _programs: dict[Hashable, Program] = dataclasses.field(
+    default_factory=dict, init=False, repr=False
+  )
 
   def program(
     self, stages: Sequence[Stage], *, trajectory: bool = False
   ) -> Program:
-    """The jitted cascade; its results are replicated on all processes."""
+    """The jitted cascade; its results are replicated on all processes.
 
+    Equal stages get the same program, which compiles once.
+    """
+    key = (tuple(stage.identity() for stage in stages), trajectory)
+    if key not in self._programs:
+      self._programs[key] = self._program(tuple(stages), trajectory)
+    return self._programs[key]
+
+  def _program(self, stages: tuple[Stage, ...], trajectory: bool) -> Program:
     def on_device(shared: Any, batch: Any) -> tuple[Any, ...]:
       params, seed = shared
       indices, labels, low_res = batch

@@ -1,5 +1,6 @@
 """The devices work ahead of the host, a bounded number of batches."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -73,7 +74,7 @@ def observed(experiment, log):
     decoded = experiment.generator.decode(images)
     return OnDevice(decoded, log, log[-1][1])
 
-  return experiment.generator._replace(decode=decode), dispatch
+  return dataclasses.replace(experiment.generator, decode=decode), dispatch
 
 
 def test_the_next_batches_are_dispatched_before_one_is_fetched():

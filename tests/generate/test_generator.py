@@ -1,5 +1,7 @@
 """Generated images, and the grids made of them."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,8 +30,9 @@ def make(experiment, program, params, indices, batch_size=8, seed=0):
   return concatenate(experiment.generator.generate(program, params, request))
 
 
-def test_image_depends_on_seed_and_index_alone(experiment, params):
+def test_image_depends_on_seed_and_index_alone(params):
   """Over eight devices or one, in batches of 8 or 16, the last one in part."""
+  experiment = tiny.new_experiment()
   program = experiment.generator.program(experiment.stages)
   small = make(experiment, program, params, range(20))
   large = make(experiment, program, params, range(20), batch_size=16)
@@ -86,13 +89,25 @@ def test_trajectories_end_at_the_stages(experiment, params):
   assert [len(steps) for steps in images.trajectories] == [3, 2]
 
 
+def test_equal_stages_have_one_program(experiment):
+  generator, stages = experiment.generator, experiment.stages
+  program = generator.program(stages)
+  assert generator.program(list(stages)) is program
+  low, high = stages
+  others = [low, high._replace(sigmas=2 * high.sigmas)]
+  assert generator.program(others) is not program
+  assert generator.program(stages, trajectory=True) is not program
+  other = dataclasses.replace(generator, bind=lambda params: params)
+  assert other.program(stages) is not program
+
+
 def test_labels(experiment):
   indices = np.arange(5)
   spec, generator = experiment.spec, experiment.generator
-  three = generator._replace(spec=spec._replace(num_classes=3))
+  three = dataclasses.replace(generator, spec=spec._replace(num_classes=3))
   assert three.labels(indices).tolist() == [0, 1, 2, 0, 1]
   assert three.labels(indices, label=2).tolist() == [2] * 5
-  none = generator._replace(spec=spec._replace(num_classes=0))
+  none = dataclasses.replace(generator, spec=spec._replace(num_classes=0))
   assert none.labels(indices).tolist() == [NO_LABEL] * 5
 
 

@@ -1,5 +1,7 @@
 """Stage by stage, cascades give the images that they give as one program."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -21,7 +23,7 @@ def experiment():
 def make(experiment, bind=None):
   generator = experiment.generator
   if bind is not None:
-    generator = generator._replace(bind=bind)
+    generator = dataclasses.replace(generator, bind=bind)
   return Stagewise(generator, experiment.init().params, seed=SEED, batch_size=8)
 
 

@@ -45,7 +45,7 @@ def test_eight_devices_are_one_device_to_rounding(data, fsdp):
 
 
 def test_one_program_serves_fresh_stepped_and_restored_states():
-  experiment = tiny.experiment()
+  experiment = tiny.new_experiment()
   batch = distributed.global_batch(experiment.mesh, tiny.batch())
   shardings = jax.tree.map(lambda x: x.sharding, experiment.state_shapes)
   current = experiment.init()
@@ -104,7 +104,7 @@ def test_fsdp_of_an_experiment(monkeypatch):
   params = jax.tree.leaves(tiny.experiment().state_shapes.params)
   size = 5 * 4 * sum(leaf.size for leaf in params)
   monkeypatch.setitem(distributed.MEMORY, "cpu", 4 * size / 2 + 100)
-  assert tiny.experiment().mesh.shape["fsdp"] == 2
+  assert tiny.new_experiment().mesh.shape["fsdp"] == 2
   assert tiny.experiment(**{"mesh.fsdp": 4}).mesh.shape["fsdp"] == 4
 
 
