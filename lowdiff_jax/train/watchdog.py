@@ -14,7 +14,7 @@ import jax
 from lowdiff_jax import files
 from lowdiff_jax.buckets import AnyPath
 
-# Exit status of a program that stood still: EX_TEMPFAIL, "try again".
+# Exit status of a program that a later start may mend: EX_TEMPFAIL.
 STATUS = os.EX_TEMPFAIL
 # Seconds for a file in a folder that may be what the program waits for.
 _PATIENCE = 10.0
