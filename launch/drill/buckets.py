@@ -81,14 +81,26 @@ class Watched(NamedTuple):
       return "train" if trains else "compile"
     return "encode" if "shards to encode" in printed else "start"
 
-  def reach(self, phase: str) -> bool:
-    """Waits for a phase; False if the run ends before it."""
-    goal = PHASES.index(phase)
-    while PHASES.index(self.phase()) < goal:
-      if self.programs[0].process.poll() is not None:
-        return False
+  def wait(self, phase: str, delay: float, times: dict[str, float]) -> None:
+    """Waits for a moment of a phase, or for the end of the run.
+
+    Args:
+      phase: of the moment, or a later one if this start has none.
+      delay: seconds from its beginning.
+      times: gets the seconds of the phases that end meanwhile.
+    """
+    now, since, reached = "start", time.monotonic(), math.inf
+    while self.programs[0].process.poll() is None:
+      here, second = self.phase(), time.monotonic()
+      if here != now:
+        times[now] = second - since
+        now, since = here, second
+      if PHASES.index(here) >= PHASES.index(phase):
+        reached = min(reached, second)
+      if second - reached >= delay:
+        return
       time.sleep(0.05)
-    return True
+    times[now] = time.monotonic() - since
 
 
 def watched(run: Run) -> Watched:
@@ -99,43 +111,37 @@ def watched(run: Run) -> Watched:
 
 def timed(run: Run) -> dict[str, float]:
   """Runs it undisturbed; the seconds of each phase."""
-  now = watched(run)
-  begun: dict[str, float] = {}
-  while now.programs[0].process.poll() is None:
-    begun.setdefault(now.phase(), time.monotonic())
-    time.sleep(0.05)
+  now, times = watched(run), dict[str, float]()
+  now.wait("start", math.inf, times)
   training.end(now.programs)
   for program in now.programs:
     if program.process.returncode:
       raise RuntimeError(f"the undisturbed run: {program.errors()[-2000:]}")
-  ends = [*begun.values(), time.monotonic()][1:]
-  return {
-    phase: end - begin
-    for (phase, begin), end in zip(begun.items(), ends, strict=True)
-  }
+  return times
 
 
 def kill(
-  run: Run, phase: str, longest: float, rng: random.Random
+  run: Run, phase: str, times: dict[str, float], rng: random.Random
 ) -> Kill | None:
-  """Kills one or both processes at a random moment of a phase, or after it.
+  """Kills one or both processes at a random moment of a phase.
+
+  It falls in a later phase if that came sooner than in the start before.
 
   Args:
     run: that is started for it.
     phase: in which the moment should be.
-    longest: seconds of it.
+    times: seconds of each phase, of the last start that had it.
     rng: chooses the moment and the processes.
 
   Returns:
     What came of it; None if the run had ended before.
   """
-  chosen, delay = rng.choice([[0], [1], [0, 1]]), rng.uniform(0, longest)
+  chosen, delay = rng.choice([[0], [1], [0, 1]]), rng.uniform(0, times[phase])
   if phase == "start":
     # One that is alone waits 300 s for the other to come.
     chosen = [0, 1]
   now = watched(run)
-  if now.reach(phase):
-    time.sleep(delay)
+  now.wait(phase, delay, times)
   newest, here = run.newest(), now.phase()
   if all(program.process.poll() is not None for program in now.programs):
     return None
@@ -235,7 +241,7 @@ def one_page(page: str, root: Path, args: argparse.Namespace) -> list[str]:
   kills: list[Kill] = []
   while len(kills) < len(phases):
     phase = phases[len(kills)]
-    done = kill(run, phase, seconds[phase], rng)
+    done = kill(run, phase, seconds, rng)
     kills += [done] if done else []
   faults = [f"{page}: {kill.fault}" for kill in kills if kill.fault]
   faults.append(run.finish())
