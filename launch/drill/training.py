@@ -95,8 +95,11 @@ class Run(NamedTuple):
       address = f"127.0.0.1:{free.getsockname()[1]}"
     joined = f"--coordinator={address}", f"--num_processes={self.processes}"
     program.append(f"--heartbeat={self.heartbeat}")
-    flags = f"--xla_force_host_platform_device_count={self.devices}"
-    flags = f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()
+    # Most of what a start does is to compile.
+    flags = (
+      f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0 "
+      f"--xla_force_host_platform_device_count={self.devices}"
+    ).strip()
     started = []
     for i in range(self.processes):
       # They are read when the program has ended, too.
