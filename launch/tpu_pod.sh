@@ -22,7 +22,8 @@
 #   SPOT=yes                  no: a slice that is not preempted
 #   RUNTIME                   its software, by default that of ACCELERATOR
 #   SERVICE_ACCOUNT           of the workers, by default that of the project
-#   FAILURES=3                times that `all` starts a program that has failed
+#   FAILURES=3                times that `all` starts a program that has failed,
+#                             unless by a mistake (status 2)
 #   POLL=30                   seconds between two looks at the slice
 set -euo pipefail
 
@@ -135,7 +136,7 @@ program() {
   all="$(on_workers all "bash lowdiff_jax/launch/detached.sh status" \
     2>/dev/null | grep -xE 'idle|running|[0-9]+')" || all=idle
   local one
-  for one in running idle '[1-9][0-9]*' 0; do
+  for one in running idle 2 '[1-9][0-9]*' 0; do
     if grep -m 1 -xE "$one" <<< "$all"; then return; fi
   done
 }
@@ -163,7 +164,7 @@ all() {
       idle) if setup; then run "$@" || true; fi ;;
       *)
         failures=$((failures + 1))
-        if ((failures > FAILURES)); then
+        if ((now == 2 || failures > FAILURES)); then
           fail "the program ended with status $now; the slice is kept:" \
             "\`logs\` says why, \`delete\` deletes it"
         fi

@@ -194,6 +194,11 @@ def fault(error: BaseException) -> Fault | None:
   return next(filter(None, map(_fault, causes(error))), None)
 
 
+def is_away(error: BaseException) -> bool:
+  """Whether a bucket that does not answer is behind an error."""
+  return fault(error) == _NO_ANSWER
+
+
 def _fault(error: BaseException) -> Fault | None:
   library = type(error).__module__.partition(".")[0]
   text = str(error)

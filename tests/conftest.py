@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from tests import bucket as emulator
+from launch.drill import bucket as emulator
 from tests import command_line
 
 os.environ.update(command_line.environment(devices=8))
@@ -39,8 +39,8 @@ def trained(tmp_path_factory, data_dir):
 @pytest.fixture(scope="session")
 def bucket(tmp_path_factory):
   """A bucket, as gs://BUCKET, for this process and the programs it starts."""
-  with emulator.served() as address, pytest.MonkeyPatch.context() as patch:
-    for name, value in emulator.environment(address).items():
+  with emulator.served() as served, pytest.MonkeyPatch.context() as patch:
+    for name, value in served.environment.items():
       patch.setenv(name, value)
     patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("copies")))
     yield emulator.ROOT

@@ -13,12 +13,12 @@ from pathlib import Path
 CLOUD = Path(os.environ["FAKE_CLOUD"])
 WORKERS = [CLOUD / "worker0", CLOUD / "worker1"]
 # The interpreter of each worker: lost with the slice at the first run, fails
-# at the second and succeeds at the third.
+# with FAKE_STATUS at the second and succeeds at the third.
 PYTHON = """#!/usr/bin/env bash
 echo "$@" >> "$FAKE_CLOUD/runs"
 case "$(wc -l < "$FAKE_CLOUD/runs")" in
   1 | 2) echo SUSPENDED > "$FAKE_CLOUD/state"; kill -KILL $$ ;;
-  3 | 4) exit 7 ;;
+  3 | 4) exit "$FAKE_STATUS" ;;
 esac
 echo trained
 """

@@ -8,6 +8,7 @@ import socket
 import pytest
 
 from lowdiff_jax import buckets, files, leases, locks
+from lowdiff_jax.cli import faults
 from lowdiff_jax.train import manifest
 from lowdiff_jax.train.writer import MetricWriter
 from lowdiff_jax.types import UserError
@@ -96,8 +97,12 @@ def test_a_bucket_that_does_not_answer(bucket, monkeypatch):
   with pytest.raises(Exception) as error:  # And not "there is none".
     files.is_folder(path)
   assert buckets.fault(error.value).reason == "it does not answer"
-  said = refused(lambda: files.local(path))
-  assert said == f"{path} cannot be read (it does not answer)"
+  with pytest.raises(UserError) as error:
+    files.local(path)
+  assert str(error.value) == f"{path} cannot be read (it does not answer)"
+  with pytest.raises(SystemExit) as end:  # So that it is started again.
+    faults.end(error.value)
+  assert end.value.code == os.EX_TEMPFAIL
 
 
 @pytest.mark.parametrize(
@@ -121,6 +126,7 @@ def test_a_bucket_that_does_not_answer(bucket, monkeypatch):
 def test_faults_of_a_bucket_are_told_from_others(error, reason):
   fault = buckets.fault(error)
   assert (fault and fault.reason) == reason
+  assert buckets.is_away(error) == (reason == "it does not answer")
 
 
 def test_metrics_are_there_after_each_log(folder):

@@ -9,6 +9,7 @@ github.com/kubernetes-sigs/jobset, (c) The Kubernetes Authors, Apache License
 import gzip
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -168,8 +169,11 @@ def test_gcloud_is_missing_or_refuses(gcloud, said, tmp_path):
     assert line.startswith(text)
 
 
-def test_a_run_goes_on_after_a_preemption_and_a_failure(tmp_path):
-  """With a stand-in for gcloud; the workers' commands really run."""
+def train_on_a_slice(tmp_path, status):
+  """With a stand-in for gcloud; the workers' commands really run.
+
+  They are preempted once, and then end once with this status.
+  """
   gcloud = tmp_path / "bin" / "gcloud"
   gcloud.parent.mkdir()
   stand_in = f"{sys.executable} -S {REPOSITORY}/tests/fake_gcloud.py"
@@ -181,12 +185,18 @@ def test_a_run_goes_on_after_a_preemption_and_a_failure(tmp_path):
     "--config=configs/digits.py",
     **CLOUD,
     FAKE_CLOUD=str(tmp_path),
+    FAKE_STATUS=str(status),
     POLL="0.2",
     NAME="stand-in",
     PATH=f"{gcloud.parent}:{os.environ['PATH']}",
   )
-  (REPOSITORY / "runs" / "stand-in").rmdir()
   (REPOSITORY / "runs" / "stand-in.tar.gz").unlink()
+  return done, (tmp_path / "runs").read_text().splitlines()
+
+
+def test_a_run_goes_on_after_a_preemption_and_a_failure(tmp_path):
+  done, runs = train_on_a_slice(tmp_path, 75)
+  (REPOSITORY / "runs" / "stand-in").rmdir()
   assert done.returncode == 0, done.stderr
   calls = (tmp_path / "calls").read_text().splitlines()
   requests = [c.split()[3] for c in calls if "queued" in c]
@@ -194,11 +204,16 @@ def test_a_run_goes_on_after_a_preemption_and_a_failure(tmp_path):
   assert changes == ["create", "delete", "create", "delete"]
   assert sum("scp" in call for call in calls) == 2
   assert calls[-2].startswith("storage rsync")
-  runs = (tmp_path / "runs").read_text().splitlines()
   assert runs == 6 * [
     "-m lowdiff_jax.main --workdir=gs://bkt/stand-in --config=configs/digits.py"
   ]
   assert not (tmp_path / "state").exists()
+
+
+def test_a_mistake_is_not_started_again(tmp_path):
+  done, runs = train_on_a_slice(tmp_path, 2)
+  assert done.returncode == 2 and len(runs) == 4
+  assert "error: the program ended with status 2; the slice is" in done.stderr
 
 
 def local_processes(*command, options=()):
@@ -212,17 +227,33 @@ def local_processes(*command, options=()):
   )
 
 
+ONE_RUN = """
+import sys, jax, jax.numpy as jnp
+from absl import flags
+from lowdiff_jax import distributed
+from lowdiff_jax.cli import processes
+flags.FLAGS(sys.argv)
+processes.start()
+processes.connect()
+print("connected", jax.process_index(), jax.process_count(), flush=True)
+rows = distributed.batch_sharding(distributed.make_mesh())
+numbers = jax.make_array_from_callback(
+  (4,), rows, lambda which: jnp.arange(4)[which]
+)
+print("sum", jax.jit(jnp.sum)(numbers), flush=True)
+"""
+
+
 def test_processes_of_this_machine_are_one_run():
-  program = (
-    "import os, jax; given = os.environ; jax.distributed.initialize("
-    "given['JAX_COORDINATOR_ADDRESS'], int(given['JAX_NUM_PROCESSES']), "
-    "int(given['JAX_PROCESS_ID'])); "
-    "print(jax.process_index(), jax.process_count(), jax.device_count())"
-  )
   options = ["--processes=2", "--devices=2"]
-  done = local_processes(sys.executable, "-c", program, options=options)
+  done = local_processes(sys.executable, "-c", ONE_RUN, options=options)
   assert done.returncode == 0, done.stdout
-  assert {"0: 0 2 4", "1: 1 2 4"} <= set(done.stdout.splitlines())
+  for i in range(2):
+    lines = [x for x in done.stdout.splitlines() if x.startswith(f"{i}: ")]
+    joined = lines.index(f"{i}: connected {i} 2")
+    # Gloo names each connection, and makes none later.
+    assert any("3 peer ranks" in line for line in lines[:joined])
+    assert lines[joined + 1 :] == [f"{i}: sum 6"]
 
 
 def test_the_first_process_that_fails_ends_the_others(tmp_path):
@@ -240,7 +271,8 @@ def test_the_first_process_that_fails_ends_the_others(tmp_path):
 
 
 @pytest.mark.parametrize(
-  ("status", "requeued"), [(0, False), (2, False), (143, True)]
+  ("status", "requeued"),
+  [(0, False), (1, False), (2, False), (75, True), (137, True), (143, True)],
 )
 def test_a_job_of_slurm_is_queued_again(status, requeued, tmp_path):
   """With stand-ins for srun and scontrol."""
@@ -323,11 +355,18 @@ def test_the_jobset_is_one_slice_that_goes_on_by_itself(jobset):
   assert rows * columns == 8
   assert spec["network"]["subdomain"] == jobset["metadata"]["name"]
   assert spec["failurePolicy"]["maxRestarts"] > 0
-  (preempted,) = spec["failurePolicy"]["rules"]
+  # As Kubernetes says it of a pod that matches a rule of podFailurePolicy.
+  said = "Container lowdiff for pod a/b failed with exit code {} matching ..."
+  mistake, preempted = spec["failurePolicy"]["rules"]
+  (pattern,) = mistake["onJobFailureMessagePatterns"]
+  assert mistake["action"] == "FailJobSet"
+  assert re.search(pattern, said.format(2))
+  assert not re.search(pattern, said.format(143))
   assert preempted["action"] == "RestartJobSetAndIgnoreMaxRestarts"
-  (rule,) = hosts["podFailurePolicy"]["rules"]
-  assert rule["action"] == "FailJob"
-  assert rule["onPodConditions"][0]["type"] == "DisruptionTarget"
+  ended, disrupted = hosts["podFailurePolicy"]["rules"]
+  assert ended["action"] == disrupted["action"] == "FailJob"
+  assert ended["onExitCodes"]["values"] == [2, 143]
+  assert disrupted["onPodConditions"][0]["type"] == "DisruptionTarget"
   assert hosts["backoffLimit"] == 0 and pod["restartPolicy"] == "Never"
   assert pod["terminationGracePeriodSeconds"] >= 60
 

@@ -29,7 +29,8 @@ def disturb(run: Run, disk: SmallDisk, kind: str, delay: float) -> Event:
     time.sleep(0.02)
   seconds, hangs = time.monotonic() - since, process.poll() is None
   process.kill()
-  printed, errors = program.output.result()
+  process.wait()
+  printed, errors = program.printed(), program.errors()
   disk.free()
   lines = training.told(errors)
   wrong = {

@@ -1,7 +1,7 @@
 """One of the two processes of a run is killed, or gets SIGTERM."""
 
 import argparse
-import concurrent.futures
+import math
 import random
 import signal
 import time
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from launch.drill import training
 from launch.drill.training import PATIENCE, Event, Run
+from lowdiff_jax.train import watchdog
 
 # (what happens, the signal, which process gets it).
 EVENTS = [
@@ -16,7 +17,9 @@ EVENTS = [
   for name, number in (("kill -9", signal.SIGKILL), ("SIGTERM", signal.SIGTERM))
   for i in range(2)
 ]
+# Seconds from the first new step until something happens, at most.
 LONGEST = 3.0
+IMAGES = 320
 
 
 def disturb(
@@ -26,24 +29,22 @@ def disturb(
   before = run.newest()
   both = run.start_and_train()
   time.sleep(delay)
-  newest, since = run.newest(), time.monotonic()
+  newest = run.newest()
   both[index].process.send_signal(number)
-  outputs = [program.output for program in both]
-  hang = concurrent.futures.wait(outputs, PATIENCE).not_done
-  seconds = time.monotonic() - since
-  for program in both:
-    program.process.kill()
-  printed, errors = zip(*(output.result() for output in outputs), strict=True)
+  seconds = training.end(both, PATIENCE)
+  hangs = math.isinf(seconds)
+  printed = [program.printed() for program in both]
+  errors = [program.errors() for program in both]
   if number == signal.SIGKILL:
-    expected, words = [2, 2], f"process {index} of 2 is lost"
+    expected, words = [watchdog.STATUS] * 2, f"process {index} of 2 is lost"
     expected[index] = -number
   else:
     expected, words = [128 + number] * 2, "and saved; the same command goes on"
   statuses = [program.process.returncode for program in both]
   other = errors[1 - index] if number == signal.SIGKILL else printed[0]
   wrong = {
-    f"did not end within {PATIENCE:g} s": bool(hang),
-    f"statuses {statuses}": not hang and statuses != expected,
+    f"did not end within {PATIENCE:g} s": hangs,
+    f"statuses {statuses}": not hangs and statuses != expected,
     f"did not go on at step {before}": training.resumed(before)
     not in printed[0],
     "a traceback": any("Traceback" in text for text in errors),
@@ -57,7 +58,7 @@ def disturb(
 def drill(root: Path, args: argparse.Namespace) -> list[str]:
   """Each event args.rounds times; what was not as it should be."""
   rng = random.Random(args.seed)
-  fields = training.fields(root, args.images)
+  fields = training.fields(root, IMAGES)
   undisturbed, run = (
     Run(root / name, fields, processes=2) for name in ("calm", "disturbed")
   )

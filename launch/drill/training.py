@@ -1,17 +1,22 @@
 """The training run that drills disturb, and what came of it."""
 
+import os
 import re
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
+from etils import epath
 
+from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.data.splits import Data
 from lowdiff_jax.experiment.overrides import override, read_page
 from lowdiff_jax.experiment.parts import build_experiment
@@ -19,7 +24,7 @@ from lowdiff_jax.experiment.sources import open_data
 from lowdiff_jax.train.checkpoint import Checkpoints
 
 REPOSITORY = Path(__file__).parent.parent.parent
-PAGE = f"{REPOSITORY}/configs/digits.py:smoke"
+PAGE = "digits.py:smoke"
 # A program that has not ended this long after it was disturbed, hangs.
 PATIENCE = 60.0
 
@@ -41,10 +46,25 @@ class Event(NamedTuple):
 
 
 class Program(NamedTuple):
-  """A program under way, and its output, which is read all the time."""
+  """A program under way, and the files that it prints to."""
 
-  process: subprocess.Popen
-  output: Future[tuple[str, str]]
+  process: subprocess.Popen[bytes]
+  output: IO[bytes]
+  complaints: IO[bytes]
+
+  def printed(self) -> str:
+    """What it has printed so far."""
+    return _content(self.output)
+
+  def errors(self) -> str:
+    """What it has printed to stderr so far."""
+    return _content(self.complaints)
+
+
+def _content(file: IO[bytes]) -> str:
+  # The program writes at the offset that it shares with this process.
+  size = os.fstat(file.fileno()).st_size
+  return os.pread(file.fileno(), size, 0).decode(errors="replace")
 
 
 class Run(NamedTuple):
@@ -53,48 +73,66 @@ class Run(NamedTuple):
   Attributes:
     workdir: of the run.
     fields: of the config.
+    page: the config, in configs/.
     processes: how many.
+    devices: simulated ones of each process.
+    heartbeat: seconds without a sign of life until a process is lost.
   """
 
-  workdir: Path
+  workdir: AnyPath
   fields: dict[str, Any]
+  page: str = PAGE
   processes: int = 1
+  devices: int = 1
+  heartbeat: int = 25
 
   def start(self) -> list[Program]:
     """Starts its processes, or goes on with it."""
     fields = [f"--config.{name}={value}" for name, value in self.fields.items()]
-    program = [sys.executable, "-m", "lowdiff_jax.main", f"--config={PAGE}"]
-    program += [f"--workdir={self.workdir}", *fields]
+    program = [sys.executable, "-u", "-m", "lowdiff_jax.main"]
+    program += [f"--config={self._page()}", f"--workdir={self.workdir}"]
     with socket.create_server(("127.0.0.1", 0)) as free:
       address = f"127.0.0.1:{free.getsockname()[1]}"
     joined = f"--coordinator={address}", f"--num_processes={self.processes}"
+    program.append(f"--heartbeat={self.heartbeat}")
+    # Most of what a start does is to compile.
+    flags = (
+      f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0 "
+      f"--xla_force_host_platform_device_count={self.devices}"
+    ).strip()
     started = []
     for i in range(self.processes):
+      # They are read when the program has ended, too.
+      out, err = (tempfile.TemporaryFile() for _ in range(2))  # noqa: SIM115
       process = subprocess.Popen(
-        [*program, *joined, f"--process_id={i}"],
+        [*program, *fields, *joined, f"--process_id={i}"],
         cwd=REPOSITORY,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+        env={**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags},
+        stdout=out,
+        stderr=err,
       )
-      # A pipe that nobody reads would be full in the end.
-      output = ThreadPoolExecutor(1).submit(process.communicate)
-      started.append(Program(process, output))
+      started.append(Program(process, out, err))
     return started
 
-  def newest(self) -> int:
-    """The step of the newest checkpoint; 0 if there is none."""
-    folders = (self.workdir / "checkpoints").glob("*")
-    steps = (int(path.name) for path in folders if path.name.isdigit())
-    return max(steps, default=0)
+  def _page(self) -> str:
+    return f"{REPOSITORY}/configs/{self.page}"
 
-  def logged(self) -> tuple[int, int]:
-    """The inode of metrics.jsonl, new with each start, and its last step."""
-    path = self.workdir / "metrics.jsonl"
+  def newest(self, but: int = 0) -> int:
+    """The step of the newest checkpoint but so many; 0 if there is none."""
+    folder = epath.Path(self.workdir / "checkpoints")
+    if not folder.exists():
+      return 0
+    names = ocp.path.step.standard_name_format()
+    steps = sorted(found.step for found in names.find_all(folder))
+    return steps[-1 - but] if len(steps) > but else 0
+
+  def logged(self) -> tuple[float, int]:
+    """When metrics.jsonl was written, and its last step."""
+    path = epath.Path(self.workdir / "metrics.jsonl")
     if not path.exists():
       return 0, 0
     steps = re.findall(r'"step": (\d+)', path.read_text())
-    return path.stat().st_ino, int(steps[-1]) if steps else 0
+    return float(path.stat().mtime), int(steps[-1]) if steps else 0
 
   def start_and_train(self) -> list[Program]:
     """Starts it, and waits until it trains or has ended.
@@ -113,26 +151,53 @@ class Run(NamedTuple):
   def finish(self) -> str:
     """Trains to the end; what went wrong, or nothing."""
     before, programs = self.newest(), self.start()
+    end(programs)
     for program in programs:
-      printed, errors = program.output.result()
       if status := program.process.returncode:
-        return f"the last start: status {status}: {errors[-2000:]}"
-      if before and printed and resumed(before) not in printed:
-        return f"the last start did not go on at step {before}"
+        return f"the last start: status {status}: {program.errors()[-2000:]}"
+    if resumed(before) not in programs[0].printed():
+      return f"the last start did not go on at step {before}"
     return ""
 
-  def last_state(self) -> Any:
+  def config(self) -> Any:
+    """The config of the run."""
+    return override(read_page(self._page()), self.fields)
+
+  def last_state(self) -> list[np.ndarray]:
     """All arrays of the last checkpoint."""
-    config = override(read_page(PAGE), self.fields)
+    config = self.config()
     data: Data = open_data(config)
     experiment = build_experiment(config, data.train.spec, data.latents)
     checkpoints = Checkpoints(self.workdir / "checkpoints", create=False)
     state = checkpoints.restore(experiment.state_shapes)
     checkpoints.close()
-    return jax.device_get(state)
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(jax.device_get(state))]
 
 
-def fields(root: Path, images: int) -> dict[str, Any]:
+def end(programs: Sequence[Program], patience: float = float("inf")) -> float:
+  """Waits for the end of all, and kills those that do not end.
+
+  Returns:
+    The seconds until all had ended; infinity if some had to be killed.
+  """
+  since = time.monotonic()
+  while any(program.process.poll() is None for program in programs):
+    if time.monotonic() - since > patience:
+      for program in programs:
+        program.process.kill()
+        program.process.wait()
+      return float("inf")
+    time.sleep(0.02)
+  return time.monotonic() - since
+
+
+def same_bits(run: Run, undisturbed: Run) -> bool:
+  """Whether all arrays of the last checkpoints of two runs are equal."""
+  pairs = zip(run.last_state(), undisturbed.last_state(), strict=True)
+  return all(a.tobytes() == b.tobytes() for a, b in pairs)
+
+
+def fields(root: AnyPath, images: int) -> dict[str, Any]:
   """Of a run with a checkpoint every other step, and no samples or scores."""
   return {
     "data.dir": str(root / "data"),
@@ -181,20 +246,13 @@ def event(
 
 def summary(events: list[Event], run: Run, undisturbed: Run) -> list[str]:
   """Prints a row for each kind of event; what was not as it should be."""
-  print(f"{'event':24}{'times':>6}{'went on':>9}{'longest time to exit':>22}")
+  print(f"{'event':32}{'times':>6}{'went on':>9}{'longest time to exit':>22}")
   for kind in dict.fromkeys(event.kind for event in events):
     own = [event for event in events if event.kind == kind]
     fine = sum(not event.fault for event in own)
     longest = max(event.seconds for event in own)
-    print(f"{kind:24}{len(own):6}{fine:9}{longest:20.1f} s")
-  pairs = zip(
-    jax.tree.leaves(run.last_state()),
-    jax.tree.leaves(undisturbed.last_state()),
-    strict=True,
-  )
-  equal = all(
-    np.asarray(a).tobytes() == np.asarray(b).tobytes() for a, b in pairs
-  )
+    print(f"{kind:32}{len(own):6}{fine:9}{longest:20.1f} s")
+  equal = same_bits(run, undisturbed)
   print(f"all of the last state: {'the same bits' if equal else 'OTHER BITS'}")
   faults = [event.fault for event in events if event.fault]
   return faults if equal else [*faults, "other bits"]

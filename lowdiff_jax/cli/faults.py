@@ -10,9 +10,10 @@ from typing import Any, NoReturn
 
 from absl import logging as absl_logging
 
-from lowdiff_jax import files
+from lowdiff_jax import buckets, files
 from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.cli import processes
+from lowdiff_jax.train import watchdog
 from lowdiff_jax.types import UserError, printable
 
 # Of the mistakes and faults that are told in a line.
@@ -102,14 +103,16 @@ def of_writes(workdir: AnyPath) -> Iterator[None]:
 def end(error: UserError) -> NoReturn:
   """Prints the line and exits with status 2.
 
-  After a disk's fault at once: threads that still try to write are not waited
-  for.
+  If a bucket did not answer, with that of what a later start may mend. After a
+  disk's or bucket's fault at once: threads that still try to write are not
+  waited for.
   """
+  status = watchdog.STATUS if buckets.is_away(error) else STATUS
   with contextlib.suppress(OSError):  # Of a log on the same disk.
     print(f"error: {error}", file=sys.stderr, flush=True)
     sys.stdout.flush()
-  processes.failed(STATUS, unforeseen=False)
+  processes.failed(status, unforeseen=False)
   if isinstance(error, files.DiskError):
     processes.stop()
-    os._exit(STATUS)
-  sys.exit(STATUS)
+    os._exit(status)
+  sys.exit(status)

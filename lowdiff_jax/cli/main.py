@@ -56,6 +56,7 @@ def main(argv: list[str]) -> None:
   if _MODE.value in COMPILE_ONLY:
     leave_devices()
   check_devices()
+  processes.connect()
   with faults.of_writes(workdir):
     config = _config(page, workdir)
     if _MODE.value not in _READ_ONLY:

@@ -7,10 +7,14 @@ import threading
 from typing import NoReturn
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from absl import flags
 
+from lowdiff_jax import distributed
 from lowdiff_jax.cli import cluster
-from lowdiff_jax.cli.watch import STATUS, Watch, complain
+from lowdiff_jax.cli.watch import Watch, complain
+from lowdiff_jax.train.watchdog import STATUS
 from lowdiff_jax.types import UserError
 
 _HEARTBEAT = flags.DEFINE_float(
@@ -83,6 +87,20 @@ def _join(found: cluster.Cluster, training: bool, join: float) -> None:
     shutdown_timeout_seconds=_SHUTDOWN,
   )
   given_up.cancel()
+
+
+def connect() -> None:
+  """Connects all devices of several processes.
+
+  XLA does so at the first collective operation. On CPUs it gives the processes
+  30 s to come to it, and after a long compilation some come later.
+  """
+  if jax.process_count() > 1:
+    mesh = distributed.make_mesh()
+    ones = jax.make_array_from_callback(
+      (mesh.size,), distributed.batch_sharding(mesh), lambda _: np.ones(1)
+    )
+    jax.block_until_ready(jax.jit(jnp.sum)(ones))
 
 
 def _check_port(coordinator: str) -> None:

@@ -15,12 +15,12 @@ from jax._src import distributed as jax_distributed
 from jax._src.lib import utils as jax_utils
 
 from lowdiff_jax.train import preemption
+from lowdiff_jax.train.watchdog import STATUS
 
-# Of a program that ends for the sake of another process.
-STATUS = 2
 # Seconds between signs of life, at most.
 _BEAT = 1.0
-# Folders of the store that JAX's coordination service keeps.
+# Folders of the store that JAX's coordination service keeps. What is in _LOST
+# begins with the status with which the others end.
 _ALIVE, _LOST = "lowdiff_jax/alive/", "lowdiff_jax/lost/"
 # Instead of signs of life, of a process that has come to its end.
 _ENDED = "ended"
@@ -76,15 +76,18 @@ class Watch(threading.Thread):
         self._set(f"{_ALIVE}{self._index}", text)
         if self._index == 0:
           for i, reason in self._missing().items():
-            self._set(f"{_LOST}{i}", reason)
+            self._set(f"{_LOST}{i}", f"{STATUS} {reason}")
         lost = self._store.key_value_dir_get(_LOST)
       except jax.errors.JaxRuntimeError:
         return  # Process 0 is gone, or this one is about to end.
       self._asked = 0
-      for key, reason in lost:
-        i = int(key.rpartition("/")[2])
+      for key, value in lost:
+        i, (status, _, reason) = (
+          int(key.rpartition("/")[2]),
+          value.partition(" "),
+        )
         if (i, reason) != (self._index, _FAILED):
-          self._end(i, reason)
+          self._end(i, reason, int(status))
 
   def _look_after_process_0(self) -> None:
     """Ends this process if process 0, or its host, does not answer.
@@ -138,10 +141,10 @@ class Watch(threading.Thread):
       threading.Event().wait()
 
   def fail(self, status: int) -> None:
-    """Tells the others, which end; this process does with this status."""
+    """Tells the others, which end with this status too."""
     self._shown, self._status = _FAILED, status
     with contextlib.suppress(jax.errors.JaxRuntimeError):  # It may be gone.
-      self._set(f"{_LOST}{self._index}", _FAILED)
+      self._set(f"{_LOST}{self._index}", f"{status} {_FAILED}")
     # Threads that wait for the others would keep Python from its end.
     late = threading.Timer(self._limit, self._leave, [status])
     late.daemon = True
@@ -156,7 +159,7 @@ class Watch(threading.Thread):
     self._ending.set()
     self.join()
 
-  def _end(self, lost: int, reason: str) -> NoReturn:
+  def _end(self, lost: int, reason: str, status: int = STATUS) -> NoReturn:
     if reason == _FAILED:
       time.sleep(self.beat)  # This one may be about to say the same.
     if self._shown != _FAILED:
@@ -165,7 +168,7 @@ class Watch(threading.Thread):
         "again, the same command goes on"
       )
     # The main thread waits in a collective operation for the lost process.
-    self._leave(self._status or STATUS)
+    self._leave(self._status or status)
 
   def _leave(self, status: int) -> NoReturn:
     self._leaving.set()

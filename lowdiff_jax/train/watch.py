@@ -1,6 +1,7 @@
 """What a run tells of itself while it trains."""
 
 import contextlib
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,8 +17,8 @@ from lowdiff_jax.train.watchdog import Watchdog
 from lowdiff_jax.train.writer import MetricWriter, NullWriter
 from lowdiff_jax.types import Metrics
 
-# Parts of the time in which no step is to be expected.
-_UNWATCHED = ("compile", "evaluation")
+# Parts of the time in which the next step may be late: how many times as late.
+LATE = {"compile": math.inf, "evaluation": 10.0}
 
 
 class Watch:
@@ -72,7 +73,7 @@ class Watch:
     """Counts the body's time for a part of the goodput."""
     with (
       self.goodput.spending(part),
-      self._watchdog.paused(part in _UNWATCHED),
+      self._watchdog.patient(LATE.get(part, 1.0)),
     ):
       yield
     if part == "evaluation":

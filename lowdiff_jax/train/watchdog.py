@@ -14,7 +14,7 @@ import jax
 from lowdiff_jax import files
 from lowdiff_jax.buckets import AnyPath
 
-# Exit status of a program that stood still: EX_TEMPFAIL, "try again".
+# Exit status of a program that a later start may mend: EX_TEMPFAIL.
 STATUS = os.EX_TEMPFAIL
 # Seconds for a file in a folder that may be what the program waits for.
 _PATIENCE = 10.0
@@ -38,7 +38,7 @@ class Watchdog(threading.Thread):
     super().__init__(daemon=True)
     self._path = folder / f"stall_process_{jax.process_index()}.txt"
     self._seconds = seconds
-    self._idle, self._paused = 0.0, False
+    self._idle, self._times = 0.0, 1.0
     self._ending = threading.Event()
 
   def __enter__(self) -> "Watchdog":
@@ -54,24 +54,20 @@ class Watchdog(threading.Thread):
     self._idle = 0.0
 
   @contextlib.contextmanager
-  def paused(self, pauses: bool = True) -> Iterator[None]:
-    """Does not count the body's time, such as that of compiling.
-
-    Args:
-      pauses: False counts it all the same.
-    """
-    self._paused = pauses
+  def patient(self, times: float) -> Iterator[None]:
+    """Lets the body take so many times as long: compiling, for ever."""
+    self._idle, self._times = 0.0, times
     try:
       yield
     finally:
-      self._paused = False
+      self._idle, self._times = 0.0, 1.0
 
   def run(self) -> None:
     """Waits for the end of training or for a stall."""
     pause = min(self._seconds / 10, 5.0)
     while not self._ending.wait(pause):
-      self._idle += 0.0 if self._paused else pause
-      if self._idle >= self._seconds:
+      self._idle += pause
+      if self._idle >= self._seconds * self._times:
         self._end()
 
   def _end(self) -> NoReturn:
@@ -83,7 +79,7 @@ class Watchdog(threading.Thread):
     writer.join(_PATIENCE)
     with contextlib.suppress(OSError):
       sys.stderr.write(
-        f"error: no training step for {self._seconds / 60:g} minutes "
+        f"error: no training step for {self._idle / 60:.3g} minutes "
         "(config.train.stall_minutes); the stacks of all threads are above and "
         f"in {self._path}: the same command goes on from the last checkpoint\n"
       )

@@ -107,34 +107,45 @@ STALLS = """
 import sys, threading
 from pathlib import Path
 import numpy as np, optax, jax
-from lowdiff_jax.train import loop, state
+from lowdiff_jax.train import loop, state, watch
 from lowdiff_jax.train.checkpoint import Checkpoints
 from lowdiff_jax.train.goodput import Goodput
 from lowdiff_jax.train.schedule import Schedule
 from lowdiff_jax.train.writer import NullWriter
 from lowdiff_jax.types import Batch
 
-def data_that_never_comes(step):
+def batches(step):
   for _ in range(3):
     yield Batch(np.zeros((4, 1)), np.zeros(4))
+  hangs()
+
+def hangs(*unused):
   threading.Event().wait()
 
-folder = Path(sys.argv[1])
+folder, evaluate_every = Path(sys.argv[1]), int(sys.argv[2])
+watch.LATE["evaluation"] = 2
 checkpoints = Checkpoints(folder / "checkpoints")
 loop.train(
   state.create({"w": np.ones(2)}, optax.identity()),
   train_step=lambda s, k, b: (s._replace(step=s.step + 1), {}),
-  batches=data_that_never_comes,
+  batches=batches,
   key=jax.random.key(0),
-  schedule=Schedule(9, 4, 9, 9, 9, stall_seconds=1.2),
-  run=loop.Run(folder, checkpoints, {}, NullWriter(), None, Goodput()),
+  schedule=Schedule(9, 4, 9, evaluate_every, 9, stall_seconds=1.2),
+  run=loop.Run(folder, checkpoints, {}, NullWriter(), hangs, Goodput()),
 )
 """
 
 
-def test_a_stall_ends_the_program_with_the_stacks_of_its_threads(tmp_path):
+@pytest.mark.parametrize(
+  ("evaluate_every", "caller", "minutes"),
+  [(9, "batches", "0.02"), (2, "_evaluate", "0.04")],
+)
+def test_a_stall_ends_the_program_with_the_stacks_of_its_threads(
+  evaluate_every, caller, minutes, tmp_path
+):
+  """Data never comes, or an evaluation, which has longer, never ends."""
   done = subprocess.run(
-    [sys.executable, "-c", STALLS, str(tmp_path)],
+    [sys.executable, "-c", STALLS, str(tmp_path), str(evaluate_every)],
     cwd=command_line.REPOSITORY,
     env=command_line.environment(),
     capture_output=True,
@@ -144,7 +155,8 @@ def test_a_stall_ends_the_program_with_the_stacks_of_its_threads(tmp_path):
   assert done.returncode == STATUS == os.EX_TEMPFAIL, done.stderr
   file = tmp_path / "stall_process_0.txt"
   for text in (done.stderr, file.read_text()):
-    assert "in data_that_never_comes" in text and "Thread 0x" in text
+    assert "in hangs" in text and f"in {caller}" in text
+    assert "Thread 0x" in text
   line = done.stderr.splitlines()[-1]
-  assert line.startswith("error: no training step for 0.02 minutes")
+  assert line.startswith(f"error: no training step for {minutes} minutes")
   assert str(file) in line

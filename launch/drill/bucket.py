@@ -1,6 +1,6 @@
 """A bucket without a cloud: an emulator of Google Cloud Storage on this host.
 
-  python -m tests.bucket
+  python -m launch.drill.bucket
 
 prints its address and serves the bucket BUCKET, in memory, until its input
 ends. To the emulator it adds what TensorStore and locks need of the real store:
@@ -11,54 +11,71 @@ import contextlib
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from http import HTTPStatus
-
-from tests import command_line
+from pathlib import Path
+from typing import Any, NamedTuple
 
 BUCKET = "bucket"
 ROOT = f"gs://{BUCKET}"
+_REPOSITORY = Path(__file__).parent.parent.parent
 
 
-def environment(address):
-  """What sends gcsfs and TensorStore there, and without credentials."""
-  return {
-    "STORAGE_EMULATOR_HOST": address,
-    "TENSORSTORE_GCS_HTTP_URL": address,
-    "FSSPEC_GCS_TOKEN": "anon",
-  }
+class Emulator(NamedTuple):
+  """An emulator that serves.
+
+  Attributes:
+    process: of its own.
+    environment: variables that send gcsfs and TensorStore there, without
+      credentials.
+  """
+
+  process: subprocess.Popen[str]
+  environment: dict[str, str]
 
 
 @contextlib.contextmanager
-def served():
-  """Yields the address of an emulator in a process of its own."""
+def served() -> Iterator[Emulator]:
+  """Yields an emulator, which ends with the block."""
   process = subprocess.Popen(
-    [sys.executable, "-m", "tests.bucket"],
-    cwd=command_line.REPOSITORY,
+    [sys.executable, "-m", "launch.drill.bucket"],
+    cwd=_REPOSITORY,
     stdin=subprocess.PIPE,
     stdout=subprocess.PIPE,
     stderr=subprocess.DEVNULL,
     text=True,
   )
+  assert process.stdout is not None
   try:
-    yield process.stdout.readline().strip()
+    address = process.stdout.readline().strip()
+    yield Emulator(
+      process,
+      {
+        "STORAGE_EMULATOR_HOST": address,
+        "TENSORSTORE_GCS_HTTP_URL": address,
+        "FSSPEC_GCS_TOKEN": "anon",
+      },
+    )
   finally:
     process.communicate()
 
 
-def main():
+def main() -> None:
   """Serves until the input ends."""
   from gcp_storage_emulator import server
   from gcp_storage_emulator.exceptions import NotFound
   from gcp_storage_emulator.handlers import objects
 
-  def generation(request, storage, name):
+  def generation(request: Any, storage: Any, name: str) -> str:
     try:
       found = storage.get_file_obj(request.params["bucket_name"], name)
     except NotFound:
       return "0"
     return found["generation"]
 
-  def insert(request, response, storage, *args, **kwargs):
+  def insert(
+    request: Any, response: Any, storage: Any, *args: Any, **kwargs: Any
+  ) -> None:
     query = request.query
     if "ifGenerationMatch" in query and "upload_id" not in query:
       data = request.data  # To be read in any case.
@@ -68,7 +85,9 @@ def main():
         return
     objects.insert(request, response, storage, *args, **kwargs)
 
-  def get(request, response, storage, *args, **kwargs):
+  def get(
+    request: Any, response: Any, storage: Any, *args: Any, **kwargs: Any
+  ) -> None:
     objects.get(request, response, storage, *args, **kwargs)
     name = request.params["object_id"]
     response["x-goog-generation"] = generation(request, storage, name)
