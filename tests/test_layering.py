@@ -51,7 +51,7 @@ OPENING = re.compile(
 OWN_PATHS = {
   ("cli/main.py", "Path(file)"),
   ("experiment/evaluation.py", "Path(PUBLISHED)"),
-  ("experiment/overrides.py", "Path(path)"),
+  ("experiment/pages.py", "Path(page)"),
   ("train/manifest.py", "Path(file)"),
   ("train/manifest.py", "Path(folder)"),
   ("train/trace.py", "Path(name)"),
