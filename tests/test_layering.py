@@ -37,7 +37,8 @@ ALLOWED = {
 }
 ALLOWED["schedules"] = ALLOWED["profiling"] | {"profiling"}
 ALLOWED["experiment"] = set(ALLOWED) - {"parity"}
-ALLOWED["cli"] = ALLOWED["experiment"] | {"experiment"}
+ALLOWED["report"] = ALLOWED["experiment"] | {"experiment"}
+ALLOWED["cli"] = ALLOWED["report"] | {"report"}
 ALLOWED["main"] = {"cli"}
 ALLOWED["api"] = ALLOWED["cli"]
 # Its names are imported when they are first used.
@@ -63,7 +64,7 @@ HOMES = {
   "flax": {"models", "metrics/inception.py"},
   "orbax": {"train/checkpoint.py", "train/checkpoint_reader.py"},
   "optax": {"train", "experiment/training.py"},
-  "ml_collections": {"experiment", "cli", "api.py"},
+  "ml_collections": {"experiment", "report", "cli", "api.py"},
   "grain": {"data"},
   "array_record": {"data"},
   "tensorflow_datasets": {"data"},

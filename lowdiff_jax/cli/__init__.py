@@ -25,6 +25,7 @@ NAMES = {
   "encode": "Encodes the data as latents.",
   "sweep": "Scores and times all schedules of a grid.",
   "tune": "Searches the fastest schedule that is as good.",
+  "report": "Writes a page of curves, images, scores: WORKDIR/report.html.",
   "export": "Writes the model as a folder to publish.",
   "plan": "Says whether a recipe fits a TPU or GPU that is not here.",
   "config": "Prints every field with its value and documentation.",
