@@ -14,7 +14,7 @@ from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.data.splits import Data
 from lowdiff_jax.diffusion.cascade import Stage
 from lowdiff_jax.experiment import identity, memory, model_folder, rules
-from lowdiff_jax.experiment.named_models import find_model
+from lowdiff_jax.experiment.named_models import find_trained
 from lowdiff_jax.experiment.overrides import override, read_page
 from lowdiff_jax.experiment.trained import Trained
 from lowdiff_jax.generate.generator import Request, concatenate
@@ -193,21 +193,7 @@ def load(path: str | AnyPath, fields: Mapping[str, Any] | None = None) -> Model:
   Raises:
     ValueError: there is no model, or a field contradicts what was trained.
   """
-  folder = find_model(path)
-  if model_folder.is_model_folder(folder):
-    own = model_folder.read_config(folder)
-    config = identity.for_run(own, None, fields or {}, str(path))
-    return Model(model_folder.read(folder, config))
-  if not files.is_folder(folder / "checkpoints"):
-    raise ValueError(
-      f"{path} holds no model: expected the folder of a run, with checkpoints, "
-      "or one that export wrote"
-    )
-  from lowdiff_jax.experiment import run_folder  # Imports Orbax.
-
-  own = run_folder.read_config(folder)
-  config = identity.for_run(own, None, fields or {}, str(path))
-  return Model(run_folder.load(config, folder))
+  return Model(find_trained(path, fields or {}))
 
 
 def config(

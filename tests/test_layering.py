@@ -39,6 +39,7 @@ ALLOWED["schedules"] = ALLOWED["profiling"] | {"profiling"}
 ALLOWED["experiment"] = set(ALLOWED) - {"parity"}
 ALLOWED["report"] = ALLOWED["experiment"] | {"experiment"}
 ALLOWED["cli"] = ALLOWED["report"] | {"report"}
+ALLOWED["demo"] = ALLOWED["cli"] | {"cli"}
 ALLOWED["main"] = {"cli"}
 ALLOWED["api"] = ALLOWED["cli"]
 # Its names are imported when they are first used.
@@ -52,6 +53,7 @@ OPENING = re.compile(
 OWN_PATHS = {
   ("cli/main.py", "Path(file)"),
   ("experiment/evaluation.py", "Path(PUBLISHED)"),
+  ("demo/player.py", "Path(path)"),
   ("experiment/pages.py", "Path(page)"),
   ("train/manifest.py", "Path(file)"),
   ("train/manifest.py", "Path(folder)"),
@@ -71,6 +73,7 @@ HOMES = {
   "sklearn": {"data", "metrics"},
   "threadpoolctl": {"metrics"},
   "matplotlib": {"schedules/pareto.py"},
+  "gradio": {"demo/page.py"},
   "fsspec": {"buckets.py"},
   "absl": {"data", "train", "experiment/evaluation.py", "cli"},
 }
