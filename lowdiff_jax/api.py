@@ -182,8 +182,8 @@ def load(path: str | AnyPath, fields: Mapping[str, Any] | None = None) -> Model:
   """Loads a trained model.
 
   Args:
-    path: a run's workdir, a folder that `Model.export` or --mode=export wrote,
-      or a model of the package by its name.
+    path: a run's workdir; a folder that `Model.export` or --mode=export wrote;
+      one of a hub, "hf://OWNER/NAME"; or a model of the package by its name.
     fields: of the config to change, by full name: {"stages.s8.steps": 3}. Only
       those that training did not fix.
 

@@ -26,6 +26,7 @@ ALLOWED = {
   "distributed": _BASE | {"console"},
   "leases": _BASE | {"console"},
   "locks": _BASE | {"console", "files", "distributed", "leases"},
+  "hub": _BASE | {"files"},
   "diffusion": _BASE,
   "models": _BASE | {"diffusion"},
   "data": _SHARED | {"diffusion"},
@@ -55,6 +56,7 @@ OWN_PATHS = {
   ("experiment/evaluation.py", "Path(PUBLISHED)"),
   ("demo/player.py", "Path(path)"),
   ("experiment/pages.py", "Path(page)"),
+  ("hub.py", "Path(found)"),
   ("train/manifest.py", "Path(file)"),
   ("train/manifest.py", "Path(folder)"),
   ("train/trace.py", "Path(name)"),
@@ -74,6 +76,7 @@ HOMES = {
   "threadpoolctl": {"metrics"},
   "matplotlib": {"schedules/pareto.py"},
   "gradio": {"demo/page.py"},
+  "huggingface_hub": {"hub.py"},
   "fsspec": {"buckets.py"},
   "absl": {"data", "train", "experiment/evaluation.py", "cli"},
 }

@@ -38,6 +38,7 @@ Commands
 """
 
 _COMMANDS = {
+  "push": "push FOLDER OWNER/NAME publishes what --mode=export has written.",
   "completions": "Prints what Bash or Zsh completes the command's words by: "
   "source <(lowdiff completions)",
 }

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from lowdiff_jax import buckets, console, files
 from lowdiff_jax.buckets import AnyPath
-from lowdiff_jax.cli import COMPILE_ONLY, MODES, faults, help, processes
+from lowdiff_jax.cli import COMPILE_ONLY, MODES, faults, help, processes, push
 from lowdiff_jax.cli.devices import check_devices, leave_devices
 from lowdiff_jax.experiment import identity, memory, run_folder
 from lowdiff_jax.experiment.errors import naming
@@ -42,8 +42,13 @@ _READ_ONLY = ("config",)
 
 def main(argv: list[str]) -> None:
   """Checks what the user asked for and starts it."""
+  logging.set_verbosity(logging.WARNING)
+  console.set_quiet(_QUIET.value)
   if argv[1:] == ["completions"]:
     print(help.completions(), end="")
+    return
+  if argv[1:2] == ["push"]:
+    push.run(argv[2:])
     return
   if argv[1:]:
     raise UserError(f"unexpected argument {argv[1]!r}: see --help")
@@ -53,8 +58,6 @@ def main(argv: list[str]) -> None:
   if page is not None:
     override(page, parse_flags(_FIELDS, page))  # Its mistakes come first.
   workdir = _workdir()
-  logging.set_verbosity(logging.WARNING)
-  console.set_quiet(_QUIET.value)
   keep_compiled_programs()
   processes.start(training=_MODE.value == "train")
   if _MODE.value in COMPILE_ONLY:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lowdiff_jax import files
+from lowdiff_jax import files, hub
 from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.experiment import identity, model_folder
 from lowdiff_jax.experiment.trained import Trained
@@ -22,7 +22,9 @@ def names() -> list[str]:
 
 
 def find_model(model: str | AnyPath) -> AnyPath:
-  """The folder of a model, given as a path or as one of `names`."""
+  """The folder of a model: a path, one of `names`, or fetched from a hub."""
+  if hub.is_address(model):
+    return hub.fetch(str(model))
   if model in names():
     return box() / str(model)
   return files.absolute(files.expanded(model))
