@@ -1,12 +1,12 @@
 # shellcheck shell=bash
 # Makes .venv with the packages that a script needs, once:
 #   source launch/environment.sh              requirements.txt: to run
-#   source launch/environment.sh development  and requirements-dev.txt: to test
+#   source launch/environment.sh development  all requirements*.txt: to test
 # PYTHON chooses the interpreter, 3.11 or newer.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 needed=(requirements.txt)
-if [[ "${1:-}" == development ]]; then needed+=(requirements-dev.txt); fi
+if [[ "${1:-}" == development ]]; then needed=(requirements*.txt); fi
 for file in "${needed[@]}"; do
   # What was installed is kept beside it.
   if cmp -s "$file" ".venv/installed/$file"; then continue; fi

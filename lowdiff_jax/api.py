@@ -1,7 +1,6 @@
 """The library: load a model, sample it, train one. docs/library.md shows how.
 
-Everything here raises ValueError for a mistake, in one line that says the way
-out.
+A mistake raises ValueError, in one line that says the way out.
 """
 
 import dataclasses
@@ -16,6 +15,7 @@ from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.data.splits import Data
 from lowdiff_jax.diffusion.cascade import Stage
 from lowdiff_jax.experiment import identity, memory, model_folder, rules
+from lowdiff_jax.experiment.named_models import find_trained
 from lowdiff_jax.experiment.overrides import override, read_page
 from lowdiff_jax.experiment.trained import Trained
 from lowdiff_jax.generate.generator import Request, concatenate
@@ -180,8 +180,8 @@ def load(path: str | AnyPath, fields: Mapping[str, Any] | None = None) -> Model:
   """Loads a trained model.
 
   Args:
-    path: a run's workdir, or a folder that `Model.export` or --mode=export
-      wrote; the latter needs neither Orbax nor TFDS.
+    path: a run's workdir; a folder that `Model.export` or --mode=export wrote;
+      one of a hub, "hf://OWNER/NAME"; or a model of the package by its name.
     fields: of the config to change, by full name: {"stages.s8.steps": 3}. Only
       those that training did not fix.
 
@@ -191,21 +191,7 @@ def load(path: str | AnyPath, fields: Mapping[str, Any] | None = None) -> Model:
   Raises:
     ValueError: there is no model, or a field contradicts what was trained.
   """
-  folder = files.absolute(files.expanded(path))
-  if model_folder.is_model_folder(folder):
-    own = model_folder.read_config(folder)
-    config = identity.for_run(own, None, fields or {}, str(path))
-    return Model(model_folder.read(folder, config))
-  if not files.is_folder(folder / "checkpoints"):
-    raise ValueError(
-      f"{path} holds no model: expected the folder of a run, with checkpoints, "
-      "or one that export wrote"
-    )
-  from lowdiff_jax.experiment import run_folder  # Imports Orbax.
-
-  own = run_folder.read_config(folder)
-  config = identity.for_run(own, None, fields or {}, str(path))
-  return Model(run_folder.load(config, folder))
+  return Model(find_trained(path, fields or {}))
 
 
 def config(
@@ -214,7 +200,7 @@ def config(
   """The config of a page.
 
   Args:
-    page: "configs/cifar10.py", or with arguments "configs/cifar10.py:cond".
+    page: a file, or a page of the package, "cifar10"; "cifar10:cond".
     fields: to change, by full name: {"train.images": 100_000}.
 
   Returns:

@@ -26,6 +26,7 @@ ALLOWED = {
   "distributed": _BASE | {"console"},
   "leases": _BASE | {"console"},
   "locks": _BASE | {"console", "files", "distributed", "leases"},
+  "hub": _BASE | {"files"},
   "diffusion": _BASE,
   "models": _BASE | {"diffusion"},
   "data": _SHARED | {"diffusion"},
@@ -37,7 +38,9 @@ ALLOWED = {
 }
 ALLOWED["schedules"] = ALLOWED["profiling"] | {"profiling"}
 ALLOWED["experiment"] = set(ALLOWED) - {"parity"}
-ALLOWED["cli"] = ALLOWED["experiment"] | {"experiment"}
+ALLOWED["report"] = ALLOWED["experiment"] | {"experiment"}
+ALLOWED["cli"] = ALLOWED["report"] | {"report"}
+ALLOWED["demo"] = ALLOWED["cli"] | {"cli"}
 ALLOWED["main"] = {"cli"}
 ALLOWED["api"] = ALLOWED["cli"]
 # Its names are imported when they are first used.
@@ -51,7 +54,9 @@ OPENING = re.compile(
 OWN_PATHS = {
   ("cli/main.py", "Path(file)"),
   ("experiment/evaluation.py", "Path(PUBLISHED)"),
-  ("experiment/overrides.py", "Path(path)"),
+  ("demo/player.py", "Path(path)"),
+  ("experiment/pages.py", "Path(page)"),
+  ("hub.py", "Path(found)"),
   ("train/manifest.py", "Path(file)"),
   ("train/manifest.py", "Path(folder)"),
   ("train/trace.py", "Path(name)"),
@@ -63,13 +68,15 @@ HOMES = {
   "flax": {"models", "metrics/inception.py"},
   "orbax": {"train/checkpoint.py", "train/checkpoint_reader.py"},
   "optax": {"train", "experiment/training.py"},
-  "ml_collections": {"experiment", "cli", "api.py"},
+  "ml_collections": {"experiment", "report", "cli", "api.py"},
   "grain": {"data"},
   "array_record": {"data"},
   "tensorflow_datasets": {"data"},
   "sklearn": {"data", "metrics"},
   "threadpoolctl": {"metrics"},
   "matplotlib": {"schedules/pareto.py"},
+  "gradio": {"demo/page.py"},
+  "huggingface_hub": {"hub.py"},
   "fsspec": {"buckets.py"},
   "absl": {"data", "train", "experiment/evaluation.py", "cli"},
 }

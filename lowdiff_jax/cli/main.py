@@ -1,7 +1,8 @@
-"""The command line: python -m lowdiff_jax.main --config=configs/digits.py."""
+"""The command line: python -m lowdiff_jax.main --config=digits."""
 
 import os
 import signal
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from ml_collections import ConfigDict
 
 from lowdiff_jax import buckets, console, files
 from lowdiff_jax.buckets import AnyPath
-from lowdiff_jax.cli import COMPILE_ONLY, MODES, faults, processes
+from lowdiff_jax.cli import COMPILE_ONLY, MODES, faults, help, processes, push
 from lowdiff_jax.cli.devices import check_devices, leave_devices
 from lowdiff_jax.experiment import identity, memory, run_folder
 from lowdiff_jax.experiment.errors import naming
@@ -22,13 +23,13 @@ from lowdiff_jax.types import UserError
 _CONFIG = flags.DEFINE_string(
   "config",
   None,
-  "FILE.py or FILE.py:argument,argument; a trained run knows its own. "
-  "--config.SECTION.FIELD=VALUE sets a field; --mode=config lists them.",
+  "PAGE or FILE.py, with arguments PAGE:argument,argument; a trained run knows "
+  "its own.",
 )
 _WORKDIR = flags.DEFINE_string(
   "workdir", None, "Folder of the run; default runs/<config name>."
 )
-_MODE = flags.DEFINE_string("mode", "train", " | ".join(MODES))
+_MODE = flags.DEFINE_string("mode", "train", "What to do; default train.")
 _QUIET = flags.DEFINE_bool(
   "quiet", False, "Print results, warnings and errors alone."
 )
@@ -41,6 +42,14 @@ _READ_ONLY = ("config",)
 
 def main(argv: list[str]) -> None:
   """Checks what the user asked for and starts it."""
+  logging.set_verbosity(logging.WARNING)
+  console.set_quiet(_QUIET.value)
+  if argv[1:] == ["completions"]:
+    print(help.completions(), end="")
+    return
+  if argv[1:2] == ["push"]:
+    push.run(argv[2:])
+    return
   if argv[1:]:
     raise UserError(f"unexpected argument {argv[1]!r}: see --help")
   if _MODE.value not in MODES:
@@ -49,8 +58,6 @@ def main(argv: list[str]) -> None:
   if page is not None:
     override(page, parse_flags(_FIELDS, page))  # Its mistakes come first.
   workdir = _workdir()
-  logging.set_verbosity(logging.WARNING)
-  console.set_quiet(_QUIET.value)
   keep_compiled_programs()
   processes.start(training=_MODE.value == "train")
   if _MODE.value in COMPILE_ONLY:
@@ -78,8 +85,8 @@ def _workdir() -> AnyPath:
   if name is None:
     if _CONFIG.value is None:
       raise UserError(
-        "no config: set --config=configs/digits.py, or --workdir to the folder "
-        "of a trained run"
+        "no config: set --config=digits, or --workdir to the folder of a "
+        "trained run"
       )
     file, _, arguments = _CONFIG.value.partition(":")
     name = "-".join([Path(file).stem, *filter(None, arguments.split(","))])
@@ -124,6 +131,9 @@ def _parse_flags(argv: Sequence[str]) -> list[str]:
   rest, arguments = [argv[0]], iter(argv[1:])
   _FIELDS.clear()
   for argument in arguments:
+    if argument in help.OPTIONS:
+      print(help.text(), end="")
+      sys.exit()
     name, equals, text = argument.partition("=")
     if not name.lstrip("-").startswith("config.") or not name.startswith("-"):
       rest.append(argument)

@@ -188,6 +188,7 @@ _SEARCH = (
   ),
   Field("tune.rounds", 3, integer(1, 30), "rounds of successive halving"),
   Field("upscale.input", "", text, "small images: a file or a folder"),
+  Field("report.beside", "", text, "other runs in the report: FOLDER,FOLDER"),
 )
 
 

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 import lowdiff_jax
 from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.data.latents.info import LatentInfo
-from lowdiff_jax.experiment import defaults, legacy
+from lowdiff_jax.experiment import defaults, legacy, pages
 from lowdiff_jax.experiment.errors import naming
 from lowdiff_jax.experiment.fields import SCHEMA
 from lowdiff_jax.experiment.overrides import override
@@ -31,10 +31,14 @@ from lowdiff_jax.types import ImageSpec, UserError
 
 
 def code_version() -> dict[str, str]:
-  """The version of this package, and the SHA-256 of its source."""
+  """The version of this package, and the SHA-256 of its source.
+
+  Without the config pages, which only an installed package holds.
+  """
   root, digest = Path(lowdiff_jax.__file__).parent, hashlib.sha256()
   for path in sorted(root.rglob("*.py")):
-    digest.update(path.read_bytes())
+    if path.parent != pages.folder():
+      digest.update(path.read_bytes())
   return {"version": lowdiff_jax.__version__, "sha256": digest.hexdigest()}
 
 
@@ -136,7 +140,7 @@ def for_run(
   base = page if page is not None else trained
   if base is None:
     raise UserError(
-      f"no config: set --config=configs/digits.py; {run} holds no run that "
+      f"no config: set --config=digits; {run} holds no run that "
       "would know its own"
     )
   config = override(base, values)

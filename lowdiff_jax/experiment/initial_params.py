@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 
 from lowdiff_jax import files
 from lowdiff_jax.buckets import AnyPath
+from lowdiff_jax.experiment import model_weights
 from lowdiff_jax.experiment.paths import path_of
 from lowdiff_jax.experiment.schema import resolutions
 from lowdiff_jax.models.weights import (
@@ -28,13 +29,17 @@ def initial_params(config: ConfigDict, fresh: dict[str, Any]) -> dict[str, Any]:
 
   Returns:
     For a file, `fresh` with the published weights in the backbone; for the
-    folder of a run, the EMA weights of its newest checkpoint.
+    folder of a run, the EMA weights of its newest checkpoint; for an exported
+    folder its own.
 
   Raises:
     UserError: there are no weights, or they are of another network.
   """
   path = path_of(config, "model.init_from")
   if files.is_folder(path):
+    exported = path / model_weights.WEIGHTS
+    if exported.is_file():
+      return model_weights.read(exported, fresh, "this config")
     return _of_run(path, fresh)
   if not path.exists():
     raise UserError(

@@ -8,22 +8,20 @@ model card.
 from collections.abc import Mapping
 from typing import Any
 
-import jax
-import numpy as np
 from ml_collections import ConfigDict
-from safetensors.numpy import load_file, save_file
 
-from lowdiff_jax import console, files
+from lowdiff_jax import files
 from lowdiff_jax.buckets import AnyPath
-from lowdiff_jax.experiment import identity
+from lowdiff_jax.experiment import identity, model_weights
 from lowdiff_jax.experiment.errors import naming
 from lowdiff_jax.experiment.model_card import model_card, without_folders
+from lowdiff_jax.experiment.model_weights import WEIGHTS
 from lowdiff_jax.experiment.parts import build_experiment
 from lowdiff_jax.experiment.trained import Trained
 from lowdiff_jax.reading import read_json, reading
 from lowdiff_jax.types import UserError
 
-WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+CONFIG, CARD = "config.json", "README.md"
 # Of the folder's format.
 VERSION = 1
 
@@ -41,13 +39,7 @@ def write(model: Trained, folder: AnyPath) -> None:
     folder: is made if it is not there.
   """
   files.make_folder(folder)
-  arrays = {
-    name: np.ascontiguousarray(array)
-    for name, array in _flat(jax.device_get(model.params)).items()
-  }
-  with files.replacing(folder / WEIGHTS) as partial:
-    save_file(arrays, partial)
-    partial.chmod(0o644)  # safetensors leaves it to its owner.
+  model_weights.write(model.params, folder / WEIGHTS)
   record = {
     "format": VERSION,
     **model.experiment.meta(),
@@ -83,21 +75,7 @@ def read(folder: AnyPath, config: ConfigDict) -> Trained:
     spec, latents = identity.read_spec(record)
   experiment = build_experiment(config, spec, latents)
   shapes = experiment.state_shapes.ema_params
-  with reading(path), console.taking(f"loading {path}"):
-    arrays = load_file(files.local(path))
-  wanted = _flat(shapes)
-  for name in sorted(wanted.keys() | arrays.keys()):
-    ours = wanted[name].shape if name in wanted else "absent"
-    theirs = arrays[name].shape if name in arrays else "absent"
-    if ours != theirs:
-      raise UserError(
-        f"{path}: {name} is {theirs} there, and {ours} by {folder / CONFIG}"
-      )
-  leaves, tree = jax.tree_util.tree_flatten_with_path(shapes)
-  params = jax.tree_util.tree_unflatten(
-    tree,
-    [jax.device_put(arrays[_name(at)], leaf.sharding) for at, leaf in leaves],
-  )
+  params = model_weights.read(path, shapes, str(folder / CONFIG))
   return Trained(experiment, params, record["step"], record["images_seen"])
 
 
@@ -116,12 +94,3 @@ def _record(folder: AnyPath) -> Mapping[str, Any]:
         raise ValueError(f"{name} is {record[name]!r}")
     _ = record["config"], record["spec"]
   return record
-
-
-def _flat(params: Any) -> dict[str, Any]:
-  leaves = jax.tree_util.tree_leaves_with_path(params)
-  return {_name(path): leaf for path, leaf in leaves}
-
-
-def _name(path: Any) -> str:
-  return jax.tree_util.keystr(path, simple=True, separator=".")

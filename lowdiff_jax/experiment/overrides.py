@@ -2,12 +2,11 @@
 
 import runpy
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from lowdiff_jax.experiment import legacy
+from lowdiff_jax.experiment import legacy, pages
 from lowdiff_jax.experiment.check import check
 from lowdiff_jax.experiment.fields import SCHEMA
 from lowdiff_jax.experiment.rules import LARGEST, literal
@@ -19,7 +18,8 @@ def read_page(page: str) -> ConfigDict:
   """The config of a page.
 
   Args:
-    page: "FILE.py" or "FILE.py:argument,argument".
+    page: "FILE.py" or "FILE.py:argument,argument"; a page of the package by
+      its name alone, "digits:smoke".
 
   Returns:
     What its `get_config` makes of the arguments, not checked.
@@ -27,11 +27,15 @@ def read_page(page: str) -> ConfigDict:
   Raises:
     UserError: there is no such file, it is no page, or it fails.
   """
-  path, _, arguments = page.partition(":")
-  if not Path(path).is_file():
-    raise UserError(f"--config={path}: there is no such file")
+  given, _, arguments = page.partition(":")
+  path = pages.find(given)
+  if not path.is_file():
+    raise UserError(
+      f"--config={given}: there is no such file; pages that need none are "
+      f"{', '.join(pages.names())}"
+    )
   try:
-    get_config = runpy.run_path(path).get("get_config")
+    get_config = runpy.run_path(str(path)).get("get_config")
     config = get_config and get_config(arguments)
   except UserError:
     raise
@@ -42,7 +46,7 @@ def read_page(page: str) -> ConfigDict:
     raise UserError(f"--config={page} fails: {reason}") from error
   if not isinstance(config, ConfigDict):
     raise UserError(
-      f"--config={path}: expected a function get_config(arguments) that "
+      f"--config={given}: expected a function get_config(arguments) that "
       "returns a ConfigDict; see configs/digits.py"
     )
   return config

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from lowdiff_jax import files
+from lowdiff_jax import files, hub
 from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.experiment.errors import naming
 from lowdiff_jax.experiment.schema import leaves
@@ -12,6 +12,8 @@ from lowdiff_jax.experiment.schema import leaves
 
 def path_of(config: ConfigDict, name: str) -> AnyPath:
   """The path that a field holds, with the home folder for ~.
+
+  What it names on a hub is fetched.
 
   Args:
     config: the config.
@@ -21,10 +23,11 @@ def path_of(config: ConfigDict, name: str) -> AnyPath:
     The path.
 
   Raises:
-    UserError: `files.expanded` refuses it; the field is named.
+    UserError: `files.expanded` or `hub.fetch` refuses it; the field is named.
   """
+  value = leaves(config)[name]
   with naming(f"config.{name}"):
-    return files.expanded(leaves(config)[name])
+    return hub.fetch(value) if hub.is_address(value) else files.expanded(value)
 
 
 def file_of(config: ConfigDict, name: str) -> Path:

@@ -88,13 +88,17 @@ def of_several(records: Mapping[str, Record]) -> str:
       cells.append("-" if value is None else f"{value:.4g}")
     row = (f"{c:>{_wide(n)}}" for n, c in zip(head, cells, strict=True))
     lines.append(f"{label:{width}}" + "".join(row))
+  return "\n".join([*lines, *differences(records)])
+
+
+def differences(records: Mapping[str, Record]) -> list[str]:
+  """A line for each reason not to compare the metrics of several records."""
+  lines = []
   for name in _MUST_AGREE:
-    values = [_brief(r["protocol"].get(name)) for r in records.values()]
-    if len(set(values)) > 1:
-      lines.append(
-        f"not comparable: {name} is {' or '.join(sorted(set(values)))}"
-      )
-  return "\n".join(lines)
+    values = {_brief(r["protocol"].get(name)) for r in records.values()}
+    if len(values) > 1:
+      lines.append(f"not comparable: {name} is {' or '.join(sorted(values))}")
+  return lines
 
 
 def _wide(name: str) -> int:

@@ -1,0 +1,47 @@
+"""A headless Chromium: Debian's, or what CHROMIUM names."""
+
+import contextlib
+import os
+import shutil
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+# Widths of a laptop's and of a phone's window.
+LAPTOP, PHONE = 1280, 390
+
+
+@contextlib.contextmanager
+def chromium():
+  """Yields Playwright's browser; the test is skipped where there is none."""
+  path = os.environ.get("CHROMIUM") or shutil.which("chromium")
+  if path is None:
+    pytest.skip("no Chromium: apt-get install chromium, or set CHROMIUM")
+  with sync_playwright() as playwright:
+    # Root has no sandbox.
+    flags = ["--no-sandbox", "--disable-gpu"]
+    browser = playwright.chromium.launch(executable_path=path, args=flags)
+    yield browser
+    browser.close()
+
+
+def opened(browser, address, width=LAPTOP, **context):
+  """A page at an address, and the list of the errors that it logs."""
+  size = {"width": width, "height": 900}
+  page = browser.new_context(viewport=size, **context).new_page()
+  page.set_default_timeout(120_000)
+  errors = []
+  page.on("pageerror", lambda error: errors.append(str(error)))
+  page.on(
+    "console",
+    lambda said: errors.append(said.text) if said.type == "error" else None,
+  )
+  page.goto(address)
+  return page, errors
+
+
+def fits(page):
+  """Whether nothing of the page is wider than the window."""
+  return page.evaluate(
+    "document.documentElement.scrollWidth <= window.innerWidth"
+  )

@@ -1,0 +1,140 @@
+"""The package as others install it: its wheel, and the command `lowdiff`."""
+
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import setuptools.build_meta
+
+import lowdiff_jax as ld
+from lowdiff_jax.cli import NAMES
+from lowdiff_jax.experiment import identity, pages
+from tests import command_line
+from tests.command_line import REPOSITORY
+
+# What a wheel is made of.
+SOURCES = (
+  "pyproject.toml",
+  "setup.py",
+  "README.md",
+  "LICENSE",
+  *(path.name for path in REPOSITORY.glob("requirements*.txt")),
+)
+
+
+@pytest.fixture(scope="module")
+def wheel(trained, tmp_path_factory):
+  """The wheel of a copy of this tree, with a model in its box."""
+  source = tmp_path_factory.mktemp("source")
+  for name in SOURCES:
+    shutil.copy(REPOSITORY / name, source)
+  for name in ("lowdiff_jax", "configs"):
+    shutil.copytree(
+      REPOSITORY / name,
+      source / name,
+      ignore=shutil.ignore_patterns("__pycache__"),
+    )
+  ld.load(trained[0]).export(source / "lowdiff_jax" / "box" / "tiny")
+  with pytest.MonkeyPatch.context() as patch:
+    patch.chdir(source)
+    name = setuptools.build_meta.build_wheel(str(source))
+  return source / name
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+  """The programs of an environment that has the wheel, and all of this one's.
+
+  Nothing is downloaded.
+  """
+  root = tmp_path_factory.mktemp("environment")
+  new = [sys.executable, "-m", "venv", "--without-pip", root]
+  subprocess.run(new, check=True)
+  python = root / "bin" / "python"
+  pip = [sys.executable, "-m", "pip", f"--python={python}", "install"]
+  flags = ["--quiet", "--no-deps", "--no-index", "--no-compile"]
+  subprocess.run([*pip, *flags, wheel], check=True)
+  (packages,) = root.glob("lib/python*/site-packages")
+  others = [path for path in sys.path if path.endswith("site-packages")]
+  (packages / "others.pth").write_text("\n".join(others))
+  return root / "bin"
+
+
+def output(command, folder):
+  """What a program prints, started in a folder without the repository."""
+  env = command_line.environment()
+  env.pop("PYTHONPATH", None)
+  done = subprocess.run(
+    command, cwd=folder, env=env, capture_output=True, text=True
+  )
+  assert done.returncode == 0, done.stderr
+  return done.stdout
+
+
+def test_the_installed_command_has_its_pages(installed, tmp_path):
+  command = [installed / "lowdiff", "--config=digits:smoke", "--mode=config"]
+  assert "data.source = 'tfds:digits'" in output(command, tmp_path)
+  assert not list(tmp_path.iterdir())
+
+
+def test_a_model_comes_with_the_package(installed, tmp_path):
+  """And the hash of the code is that of the repository."""
+  code = (
+    "import lowdiff_jax as ld\n"
+    "from lowdiff_jax.experiment.identity import code_version\n"
+    "print(ld.load('tiny').sample(2).shape)\n"
+    "print(ld.__file__)\n"
+    "print(code_version()['sha256'])"
+  )
+  printed = output([installed / "python", "-c", code], tmp_path).splitlines()
+  assert printed[0] == "(2, 8, 8, 1)"
+  assert Path(printed[1]).is_relative_to(installed.parent)
+  assert printed[2] == identity.code_version()["sha256"]
+
+
+def test_every_requirement_file_is_an_extra():
+  listed = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+  extras = listed["tool"]["setuptools"]["dynamic"]["optional-dependencies"]
+  everything = extras.pop("dev")["file"]
+  files = {path.name for path in REPOSITORY.glob("requirements-*.txt")}
+  assert set(everything) == files
+  assert {each["file"] for each in extras.values()} == files - {
+    "requirements-dev.txt"
+  }
+
+
+def test_help_names_every_mode_page_and_flag():
+  printed = command_line.run("--help", config=None).stdout
+  flags = [f"--{name}" for name in ("config", "workdir", "heartbeat", "quiet")]
+  for name in (*NAMES, *pages.names(), *flags):
+    assert f"\n  {name} " in printed
+  assert max(map(len, printed.splitlines())) <= 80
+
+
+@pytest.fixture(scope="module")
+def completions():
+  return command_line.run("completions", config=None).stdout
+
+
+@pytest.mark.parametrize(
+  ("typed", "completed"),
+  [
+    ("--mode=ex", ["export"]),
+    ("--config=dig", ["digits"]),
+    ("--config.sampling.im", ["--config.sampling.images="]),
+    ("--config.stages.s16.guid", ["--config.stages.s16.guidance_scale="]),
+  ],
+)
+def test_bash_completes_words(typed, completed, completions):
+  line = f"lowdiff --quiet {typed}"
+  code = (
+    f"{completions}\nCOMP_LINE='{line}'; COMP_POINT={len(line)}; _lowdiff; "
+    'printf "%s\\n" "${COMPREPLY[@]}"'
+  )
+  done = subprocess.run(
+    [shutil.which("bash"), "-c", code], capture_output=True, text=True
+  )
+  assert (done.stdout.split(), done.stderr) == (completed, "")
