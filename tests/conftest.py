@@ -16,10 +16,19 @@ import pytest
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
+# The files that take longest.
+LONGEST = ("resume", "buckets", "modes", "library", "collectives", "identity")
+
+
 def pytest_collection_modifyitems(items):
-  """Whole programs first: they take longest, and none is left to run alone."""
+  """Whole programs first, the longest before: none is left to run alone."""
   programs = Path(__file__).parent
-  items.sort(key=lambda item: item.path.parent != programs)
+
+  def place(item):
+    name = item.path.stem.removeprefix("test_")
+    return item.path.parent != programs, name not in LONGEST
+
+  items.sort(key=place)
 
 
 @pytest.fixture(scope="session")
