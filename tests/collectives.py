@@ -1,11 +1,14 @@
 """What a compiled program moves between devices."""
 
+import contextlib
 import math
 import os
 import re
 from typing import NamedTuple
 
+import jax
 from jax.experimental import topologies
+from jax.experimental.compilation_cache import compilation_cache
 
 _BYTES = {"f64": 8, "s64": 8, "u64": 8, "bf16": 2, "f16": 2, "s8": 1, "u8": 1}
 _BYTES["pred"] = 1
@@ -57,6 +60,18 @@ def _size(operation):
   ]
   # The start of an asynchronous one has its operands before its results.
   return sum(sizes[len(sizes) // 2 :] if operation[3] else sizes)
+
+
+@contextlib.contextmanager
+def without_cache(wanted):
+  """Compiles without JAX's persistent cache, if wanted."""
+  jax.config.update("jax_enable_compilation_cache", not wanted)
+  compilation_cache.reset_cache()  # JAX asks but once whether it is enabled.
+  try:
+    yield
+  finally:
+    jax.config.update("jax_enable_compilation_cache", True)
+    compilation_cache.reset_cache()
 
 
 def tpu_devices():

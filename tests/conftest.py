@@ -1,6 +1,8 @@
 """Eight simulated devices, and programs that are compiled but once."""
 
+import fcntl
 import os
+import shutil
 from pathlib import Path
 
 from launch.drill import bucket as emulator
@@ -14,26 +16,52 @@ import pytest
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
+# The files that take longest.
+LONGEST = ("resume", "buckets", "modes", "library", "collectives", "identity")
+
+
 def pytest_collection_modifyitems(items):
-  """Whole programs first: they take longest, and none is left to run alone."""
+  """Whole programs first, the longest before: none is left to run alone."""
   programs = Path(__file__).parent
-  items.sort(key=lambda item: item.path.parent != programs)
+
+  def place(item):
+    name = item.path.stem.removeprefix("test_")
+    return item.path.parent != programs, name not in LONGEST
+
+  items.sort(key=place)
 
 
 @pytest.fixture(scope="session")
-def data_dir(tmp_path_factory) -> Path:
-  """Where TFDS prepares `digits` once for all tests."""
-  return tmp_path_factory.mktemp("tfds")
+def once(tmp_path_factory):
+  """A training of one worker for all: its folders, and what it printed."""
+  root = tmp_path_factory.getbasetemp()
+  if "PYTEST_XDIST_WORKER" in os.environ:
+    root = root.parent
+  folder = root / "once"
+  with open(root / "once.lock", "w") as lock:
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    if not (folder / "printed").exists():
+      flags = f"--workdir={folder}/run", f"--config.data.dir={folder}/tfds"
+      done = command_line.run(*flags)
+      assert done.returncode == 0, done.stderr
+      (folder / "printed").write_text(done.stdout)
+  return folder
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory, data_dir):
+def data_dir(tmp_path_factory, once) -> Path:
+  """Where TFDS has prepared `digits`."""
+  folder = tmp_path_factory.mktemp("data") / "tfds"
+  return shutil.copytree(once / "tfds", folder)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory, once, data_dir):
   """A workdir after `train`, and the flags that go on with it."""
   workdir = tmp_path_factory.mktemp("runs") / "digits-smoke"
+  shutil.copytree(once / "run", workdir)
   flags = (f"--workdir={workdir}", f"--config.data.dir={data_dir}")
-  done = command_line.run(*flags)
-  assert done.returncode == 0, done.stderr
-  return workdir, flags, done.stdout
+  return workdir, flags, (once / "printed").read_text()
 
 
 @pytest.fixture(scope="session")

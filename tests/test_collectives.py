@@ -11,12 +11,17 @@ from lowdiff_jax import distributed
 from lowdiff_jax.experiment import training
 from lowdiff_jax.types import Batch
 from tests import tiny
-from tests.collectives import collectives, tpu_devices
+from tests.collectives import collectives, tpu_devices, without_cache
 
-# JAX reads what it has kept of programs for devices that are there alone.
-pytestmark = pytest.mark.filterwarnings("ignore:Error reading persistent")
 # Where libtpu is installed, programs for TPUs are compiled too.
 PLATFORMS = ["cpu", *["tpu"] * bool(importlib.util.find_spec("libtpu"))]
+
+
+@pytest.fixture(autouse=True)
+def compiled_anew(request):
+  """JAX cannot read what it has kept of programs for described devices."""
+  with without_cache(request.getfixturevalue("platform") == "tpu"):
+    yield
 
 
 @functools.cache

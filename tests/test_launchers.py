@@ -1,24 +1,13 @@
-"""What starts runs elsewhere: dry runs, real runs with stand-ins, and linters.
+"""What starts runs elsewhere: dry runs, runs with stand-ins, and linters."""
 
-golden/jobset_v1alpha2.json.gz is the schema of JobSet 0.12.0, without
-descriptions and status, from config/components/crd/bases of
-github.com/kubernetes-sigs/jobset, (c) The Kubernetes Authors, Apache License
-2.0.
-"""
-
-import gzip
-import json
 import os
-import re
 import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import jsonschema
 import pytest
-import yaml
 
 from tests import command_line
 from tests.command_line import REPOSITORY
@@ -268,136 +257,3 @@ def test_the_first_process_that_fails_ends_the_others(tmp_path):
   done = local_processes("bash", "-c", program, options=options)
   assert done.returncode == 7
   assert sorted(done.stdout.splitlines()) == [f"{i}: of 3" for i in range(3)]
-
-
-@pytest.mark.parametrize(
-  ("status", "requeued"),
-  [(0, False), (1, False), (2, False), (75, True), (137, True), (143, True)],
-)
-def test_a_job_of_slurm_is_queued_again(status, requeued, tmp_path):
-  """With stand-ins for srun and scontrol."""
-  for name, line in (("srun", f"exit {status}"), ("scontrol", "")):
-    program = tmp_path / name
-    program.write_text(
-      f'#!/usr/bin/env bash\necho {name} "$@" >> {tmp_path}/calls\n{line}\n'
-    )
-    program.chmod(0o755)
-  done = script(
-    "slurm.sbatch",
-    "--workdir=a b",
-    PATH=f"{tmp_path}:{os.environ['PATH']}",
-    SLURM_SUBMIT_DIR=str(tmp_path),
-    SLURM_JOB_ID="11",
-  )
-  assert done.returncode == status
-  calls = (tmp_path / "calls").read_text().splitlines()
-  assert calls[0].endswith(".venv/bin/python -m lowdiff_jax.main --workdir=a b")
-  assert calls[1:] == ["scontrol requeue 11"] * requeued
-
-
-def test_a_job_of_slurm_saves_before_its_time_is_over():
-  text = (LAUNCH / "slurm.sbatch").read_text()
-  for option in ("--signal=TERM@120", "--requeue", "--open-mode=append"):
-    assert f"#SBATCH {option}\n" in text
-
-
-def strict(schema):
-  """Objects have no other properties, as the API server drops those."""
-  if isinstance(schema, list):
-    return [strict(part) for part in schema]
-  if not isinstance(schema, dict):
-    return schema
-  found = {name: strict(part) for name, part in schema.items()}
-  if isinstance(found.get("properties"), dict) and found["properties"]:
-    found.setdefault("additionalProperties", False)
-  if found.get("x-kubernetes-int-or-string"):
-    found["type"] = ["integer", "string"]
-  return found
-
-
-@pytest.fixture(scope="module")
-def jobset():
-  return yaml.safe_load((LAUNCH / "gke.yaml").read_text())
-
-
-@pytest.fixture(scope="module")
-def check_jobset():
-  path = REPOSITORY / "tests" / "golden" / "jobset_v1alpha2.json.gz"
-  schema = strict(json.loads(gzip.decompress(path.read_bytes())))
-  schema["properties"]["metadata"] = {"type": "object"}
-  return jsonschema.Draft202012Validator(schema).validate
-
-
-def test_the_jobset_is_valid(jobset, check_jobset):
-  check_jobset(jobset)
-  jobset = json.loads(json.dumps(jobset))
-  pod = pod_of(jobset)
-  pod["terminationGracePeriod"] = pod.pop("terminationGracePeriodSeconds")
-  with pytest.raises(jsonschema.ValidationError, match="terminationGrace"):
-    check_jobset(jobset)
-
-
-def pod_of(jobset):
-  (job,) = jobset["spec"]["replicatedJobs"]
-  return job["template"]["spec"]["template"]["spec"]
-
-
-def test_the_jobset_is_one_slice_that_goes_on_by_itself(jobset):
-  spec = jobset["spec"]
-  (job,) = spec["replicatedJobs"]
-  hosts, pod = job["template"]["spec"], pod_of(jobset)
-  (container,) = pod["containers"]
-  topology = pod["nodeSelector"]["cloud.google.com/gke-tpu-topology"]
-  chips = container["resources"]["limits"]["google.com/tpu"]
-  rows, columns = map(int, topology.split("x"))
-  assert hosts["parallelism"] == hosts["completions"] == rows * columns // chips
-  # The same type as the slices of tpu_pod.sh.
-  assert rows * columns == 8
-  assert spec["network"]["subdomain"] == jobset["metadata"]["name"]
-  assert spec["failurePolicy"]["maxRestarts"] > 0
-  # As Kubernetes says it of a pod that matches a rule of podFailurePolicy.
-  said = "Container lowdiff for pod a/b failed with exit code {} matching ..."
-  mistake, preempted = spec["failurePolicy"]["rules"]
-  (pattern,) = mistake["onJobFailureMessagePatterns"]
-  assert mistake["action"] == "FailJobSet"
-  assert re.search(pattern, said.format(2))
-  assert not re.search(pattern, said.format(143))
-  assert preempted["action"] == "RestartJobSetAndIgnoreMaxRestarts"
-  ended, disrupted = hosts["podFailurePolicy"]["rules"]
-  assert ended["action"] == disrupted["action"] == "FailJob"
-  assert ended["onExitCodes"]["values"] == [2, 143]
-  assert disrupted["onPodConditions"][0]["type"] == "DisruptionTarget"
-  assert hosts["backoffLimit"] == 0 and pod["restartPolicy"] == "Never"
-  assert pod["terminationGracePeriodSeconds"] >= 60
-
-
-def test_containers_run_as_an_ordinary_user(jobset):
-  pod = pod_of(jobset)
-  (container,) = pod["containers"]
-  assert pod["securityContext"]["runAsNonRoot"]
-  assert pod["automountServiceAccountToken"] is False
-  assert container["securityContext"] == {
-    "allowPrivilegeEscalation": False,
-    "capabilities": {"drop": ["ALL"]},
-  }
-  lines = (LAUNCH / "Dockerfile").read_text().splitlines()
-  users = [line.split()[1] for line in lines if line.startswith("USER ")]
-  assert users == [str(pod["securityContext"]["runAsUser"])]
-  last = [line.split()[0] for line in lines if line[:1].isupper()]
-  assert last.index("USER") > max(
-    i for i, name in enumerate(last) if name in ("RUN", "COPY")
-  )
-
-
-def test_the_image_has_no_warnings_and_copies_what_is_there():
-  dockerfile = LAUNCH / "Dockerfile"
-  done = subprocess.run(
-    [TOOLS / "hadolint", dockerfile], capture_output=True, text=True
-  )
-  assert done.returncode == 0, done.stdout
-  sent = (REPOSITORY / ".dockerignore").read_text().splitlines()
-  assert sent[0] == "*"
-  for line in dockerfile.read_text().splitlines():
-    if line.startswith("COPY "):
-      source = line.split()[1]
-      assert f"!{source}" in sent and (REPOSITORY / source).exists()

@@ -8,6 +8,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "lowdiff_jax"
 FILES = sorted(PACKAGE.rglob("*.py"))
+TESTS = sorted(Path(__file__).parent.rglob("*.py"))
 PROGRAMS = sorted(
   path
   for folder in ("launch", "configs")
@@ -154,7 +155,7 @@ def test_paths_of_a_run_may_be_in_a_bucket(path):
       assert own or function not in ("Path", "pathlib.Path"), call
 
 
-@pytest.mark.parametrize("path", [*FILES, *PROGRAMS], ids=str)
+@pytest.mark.parametrize("path", [*FILES, *PROGRAMS, *TESTS], ids=str)
 def test_every_file_is_short_and_named_for_what_it_does(path):
   assert path.stem not in ("utils", "helpers", "misc")
   assert len(path.read_text().splitlines()) <= 260

@@ -1,6 +1,5 @@
 """Interrupted runs end where uninterrupted ones do, bit for bit."""
 
-import random
 import signal
 import time
 
@@ -12,12 +11,15 @@ from launch.drill.disk import SmallDisk
 from lowdiff_jax.train.checkpoint import Checkpoints
 from tests import command_line, many_processes, tiny
 
-# 16 steps, each with a checkpoint.
+# So many steps, each with a checkpoint; what they are scored by is no matter.
+STEPS = 24
 FIELDS = {
-  "train.images": 128,
+  "train.images": 8 * STEPS,
   "train.log_images": 16,
-  "train.evaluate_images": 128,
+  "train.evaluate_images": 8 * STEPS,
   "train.checkpoint_images": 8,
+  "evaluation.images": 0,
+  "evaluation.images_during_training": 0,
 }
 
 
@@ -63,50 +65,46 @@ def wait_for(process, condition, what):
     time.sleep(0.001)
 
 
-def test_kill_in_training_and_in_a_write(uninterrupted, tmp_path, data_dir):
-  rng = random.Random(0)
+def test_killed_and_stopped_a_run_ends_with_the_same_bits(
+  uninterrupted, tmp_path, data_dir
+):
+  """Killed in training and in a write, then stopped by two signals."""
 
   def writing():
     """A checkpoint is under way."""
     return any((tmp_path / "checkpoints").glob("*.orbax-checkpoint-tmp*"))
 
-  for goal, delay in ((3, rng.random() * 0.2), (6, 0.0), (9, 0.0)):
+  def interrupted(goal, number):
+    """A start that gets the signal after so many steps."""
     process = start(tmp_path, data_dir)
-    wait_for(
-      process, lambda g=goal: max(steps(tmp_path), default=0) >= g, "checkpoint"
-    )
-    if not delay:
+    done = max(steps(tmp_path), default=0)
+    goal = max(goal, done + 1)
+    wait_for(process, lambda: max(steps(tmp_path), default=0) >= goal, "step")
+    if number == signal.SIGKILL and done:
       wait_for(process, writing, "write")
-    time.sleep(delay)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert max(steps(tmp_path)) < 16
+    process.send_signal(number)
+    printed, errors = process.communicate(timeout=120)
+    assert f"resuming at step {done}" in printed or not done
+    assert max(steps(tmp_path)) < STEPS
+    return process.returncode, printed, errors
+
+  for goal in (3, 5):
+    interrupted(goal, signal.SIGKILL)
     # The lock of a dead process is no obstacle.
     assert (tmp_path / ".train.lock").exists()
-  done = command_line.run(*flags(tmp_path, data_dir))
-  assert done.returncode == 0 and "resuming at step" in done.stdout, done.stderr
-  chex.assert_trees_all_equal(final_state(tmp_path), uninterrupted)
-  lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
-  logged = [line.split(",")[0] for line in lines if '"loss":' in line]
-  assert len(logged) == len(set(logged)) and '{"step": 16' in logged
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_saves_and_the_same_command_goes_on(
-  number, uninterrupted, tmp_path, data_dir
-):
-  process = start(tmp_path, data_dir)
-  wait_for(process, lambda: max(steps(tmp_path), default=0) >= 3, "checkpoint")
-  process.send_signal(number)
-  printed, errors = process.communicate(timeout=120)
-  assert process.returncode == 128 + number, errors
-  assert "and saved; the same command goes on" in printed
-  assert "Traceback" not in errors
-  stopped = int(printed.split("stopped at step ")[1].split()[0])
-  assert stopped == max(steps(tmp_path)) < 16
+  for goal, number in ((8, signal.SIGTERM), (12, signal.SIGINT)):
+    status, printed, errors = interrupted(goal, number)
+    assert status == 128 + number, errors
+    assert "and saved; the same command goes on" in printed
+    assert "Traceback" not in errors
+    stopped = int(printed.split("stopped at step ")[1].split()[0])
+    assert stopped == max(steps(tmp_path))
   done = command_line.run(*flags(tmp_path, data_dir))
   assert f"resuming at step {stopped}" in done.stdout, done.stderr
   chex.assert_trees_all_equal(final_state(tmp_path), uninterrupted)
+  lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+  logged = [line.split(",")[0] for line in lines if '"loss":' in line]
+  assert len(logged) == len(set(logged)) and f'{{"step": {STEPS}' in logged
 
 
 def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
@@ -127,7 +125,7 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
     (line,) = [x for x in errors.splitlines() if x.startswith("error: ")]
     assert f"error: {workdir}/" in line and "cannot be written (" in line
     last = max(steps(workdir))
-    assert kept <= last < 16
+    assert kept <= last < STEPS
     assert not (workdir / ".train.lock").exists()
     disk.free()
     done = command_line.run(*flags(workdir, data_dir))
@@ -156,6 +154,7 @@ def test_one_training_at_a_time_and_samples_beside_it(tmp_path, data_dir):
 
 def start_two(workdir, data_dir, **fields):
   """A run of two processes with two devices each."""
+  fields = {"train.checkpoint_images": 64, **fields}
   commands = [command_line.command(*flags(workdir, data_dir, **fields))] * 2
   return many_processes.start(commands, devices=2)
 
@@ -163,7 +162,7 @@ def start_two(workdir, data_dir, **fields):
 @pytest.fixture(scope="module")
 def uninterrupted_two(tmp_path_factory, data_dir):
   workdir = tmp_path_factory.mktemp("two")
-  both = start_two(workdir, data_dir, **{"train.checkpoint_images": 64})
+  both = start_two(workdir, data_dir, **{"evaluation.images": 20})
   for status, _, errors in many_processes.results(both):
     assert status == 0, errors
   assert list((workdir / "scores").glob("*.json"))
@@ -171,7 +170,7 @@ def uninterrupted_two(tmp_path_factory, data_dir):
 
 
 def test_two_processes_are_one_to_rounding(uninterrupted, uninterrupted_two):
-  assert int(uninterrupted_two.step) == 16
+  assert int(uninterrupted_two.step) == STEPS
   chex.assert_trees_all_close(
     uninterrupted_two.ema_params, uninterrupted.ema_params, atol=1e-3
   )
@@ -188,7 +187,7 @@ def test_sigterm_of_one_process_stops_all_at_the_same_step(
   for status, _, errors in done:
     assert status == 128 + signal.SIGTERM and "Traceback" not in errors, errors
   stopped = int(done[0][1].split("stopped at step ")[1].split()[0])
-  assert steps(tmp_path) == [stopped] and stopped < 16
+  assert steps(tmp_path) == [stopped] and stopped < STEPS
   done = many_processes.results(start_two(tmp_path, data_dir))
   for status, _, errors in done:
     assert status == 0, errors

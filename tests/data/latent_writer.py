@@ -52,6 +52,20 @@ def encode(images, indices):
   return means(images, 2), means(images, 4) + 0.1 * np.stack(noise)
 
 
+def write(folder, encode=encode, splits=SPLITS, **changes):
+  """Writes latents, some settings of which are changed; returns `folder`."""
+  names = changes.keys() & {"flip", "shard_images"}
+  layout = SETTINGS["layout"]._replace(**{n: changes.pop(n) for n in names})
+  settings = {**SETTINGS, "layout": layout, **changes}
+  write_latents(splits, encode, folder, **settings)
+  return folder
+
+
+def contents(folder):
+  """File name -> bytes."""
+  return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
 def main(folder, last=-1):
   def deadly(images, indices):
     if int(last) in indices:

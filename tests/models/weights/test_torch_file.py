@@ -39,7 +39,7 @@ from safetensors.flax import save_file
 from lowdiff_jax.models.weights import state_dict
 from lowdiff_jax.types import UserError
 from tests.command_line import REPOSITORY
-from tests.models.weights.test_edm_layout import Foreign
+from tests.models.weights.test_edm_pickle import Foreign
 
 CHECKPOINT = REPOSITORY / "tests" / "golden" / "torch_checkpoint.pt"
 
