@@ -2,6 +2,7 @@
 
 import functools
 import http.server
+import os
 import socket
 import subprocess
 import sys
@@ -215,7 +216,7 @@ def test_those_that_do_not_come_are_named_after_a_while():
       },
     )
   )
-  assert status == 2
+  assert status == os.EX_TEMPFAIL
   (line,) = errors.splitlines()
   expected = f"error: not all of 2 processes have come to {address} within 3 s"
   assert line.startswith(expected)

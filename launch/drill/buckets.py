@@ -2,7 +2,6 @@
 
 import argparse
 import itertools
-import json
 import math
 import os
 import random
@@ -10,14 +9,13 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from etils import epath
 
 from launch.drill import bucket, training
+from launch.drill.results import results
 from launch.drill.training import Program, Run
-from lowdiff_jax.buckets import AnyPath
-from lowdiff_jax.experiment.latent_sets import latents_folder
 from lowdiff_jax.train import watchdog
 
 PAGES = ("digits.py:smoke", "imagenet256.py:smoke")
@@ -35,8 +33,6 @@ FIELDS = {
   "train.evaluate_images": LAST * BATCH,
   "evaluation.images_during_training": 0,
 }
-# Of the logs, what a clock says.
-_TIMED = ("images_per_second", "goodput/")
 
 
 class Kill(NamedTuple):
@@ -171,36 +167,6 @@ def kill(
     flush=True,
   )
   return Kill(here, seconds, fault)
-
-
-def results(run: Run) -> dict[str, Any]:
-  """All that a run has made, as bytes and numbers."""
-  root, config = epath.Path(run.workdir), run.config()
-  logs = map(json.loads, (root / "metrics.jsonl").read_text().splitlines())
-  scores = [json.loads(path.read_text()) for path in root.glob("scores/*.json")]
-  return {
-    "state": [array.tobytes() for array in run.last_state()],
-    "losses": [
-      {name: x for name, x in log.items() if not name.startswith(_TIMED)}
-      for log in logs
-      if "loss" in log
-    ],
-    "samples": _bytes(root / "samples"),
-    "scores": [(score["generated"], score["held_out"]) for score in scores],
-    "latents": (
-      _bytes(epath.Path(latents_folder(config)))
-      if config.data.space == "latents"
-      else {}
-    ),
-  }
-
-
-def _bytes(folder: AnyPath) -> dict[str, bytes]:
-  return {
-    path.name: path.read_bytes()
-    for path in folder.iterdir()
-    if not path.name.startswith(".")
-  }
 
 
 def _phases(

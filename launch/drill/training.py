@@ -145,7 +145,7 @@ class Run(NamedTuple):
       now, step = self.logged()
       if now != log and step > before:
         break
-      time.sleep(0.01)
+      time.sleep(0.02)
     return programs
 
   def finish(self) -> str:
