@@ -14,7 +14,10 @@ LAPTOP, PHONE = 1280, 390
 @contextlib.contextmanager
 def chromium():
   """Yields Playwright's browser; the test is skipped where there is none."""
-  path = os.environ.get("CHROMIUM") or shutil.which("chromium")
+  names = ("chromium", "chromium-browser", "google-chrome")
+  path = os.environ.get("CHROMIUM") or next(
+    filter(None, map(shutil.which, names)), None
+  )
   if path is None:
     pytest.skip("no Chromium: apt-get install chromium, or set CHROMIUM")
   with sync_playwright() as playwright:

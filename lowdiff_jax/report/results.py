@@ -4,9 +4,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lowdiff_jax.experiment.memory import readable
 from lowdiff_jax.experiment.model_card import without_folders
 from lowdiff_jax.metrics import table as metrics
-from lowdiff_jax.report.chart import Axis, Curve, chart
+from lowdiff_jax.report.chart import Axis, Curve, between, chart
 from lowdiff_jax.report.html import Html, details, element, join, table
 from lowdiff_jax.report.run import Record, Run
 from lowdiff_jax.schedules.pareto import Point, pareto_front
@@ -108,7 +109,7 @@ def _speed_row(row: Record) -> list[str]:
     " + ".join(map(str, row["nfe"].values())),
     f"{row['gflop_per_image']:.4g}",
     f"{100 * row['model_flops_utilisation']:.2f} %",
-    f"{row['peak_memory_bytes'] / 2**20:,.0f} MiB",
+    readable(row["peak_memory_bytes"]),
   ]
 
 
@@ -165,7 +166,8 @@ def _of_tune(run: Run, record: Record) -> Curve:
     )
     for name, row in record["schedules"].items()
   ]
-  return _curve(f"{run.name}, tuned", run.colour, points)
+  colour = between(run.colour, "var(--ink)", 0.6)
+  return _curve(f"{run.name}, tuned", colour, points)
 
 
 def _curve(
