@@ -32,11 +32,11 @@ def run_01(tmp_path_factory):
   return workdir
 
 
-def test_without_a_config_the_images_are_the_same(trained, tmp_path):
-  before = numbered(trained[0])
+def test_without_a_config_the_images_are_the_same(once, tmp_path):
+  before = numbered(once / "run")
   assert len(before) == 10
   workdir = tmp_path / "run"
-  shutil.copytree(trained[0], workdir, ignore=lambda *_: {"samples"})
+  shutil.copytree(once / "run", workdir, ignore=lambda *_: {"samples"})
   done = command_line.run(f"--workdir={workdir}", "--mode=sample", config=None)
   assert done.returncode == 0, done.stderr
   assert numbered(workdir) == before
@@ -108,13 +108,13 @@ def test_progress_is_counted_in_images(trained, tmp_path):
   assert model.images_seen == 96 and model.config.train.images == 96
 
 
-def test_a_checkpoint_holds_the_config_and_the_code(trained):
-  checkpoints = Checkpoints(trained[0] / "checkpoints", create=False)
+def test_a_checkpoint_holds_the_config_and_the_code(once):
+  checkpoints = Checkpoints(once / "run" / "checkpoints", create=False)
   meta = checkpoints.meta()
   checkpoints.close()
   own = leaves(identity.from_json(meta["config"]))
-  assert own == leaves(run_folder.read_config(trained[0]))
-  assert own["data.dir"] == trained[1][1].partition("=")[2]
+  assert own == leaves(run_folder.read_config(once / "run"))
+  assert own["data.dir"] == str(once / "tfds")
   assert meta["code"]["version"] == ld.__version__
   assert len(meta["code"]["sha256"]) == 64
   assert meta["images_seen"] == 80
