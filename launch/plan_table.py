@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from lowdiff_jax import files
 from lowdiff_jax.cli.plan import cell
-from lowdiff_jax.experiment.plan import as_flags
+from lowdiff_jax.experiment.overrides import as_flags
 from lowdiff_jax.profiling.slices import SLICES
 
 PAGE = Path("docs/accelerators.md")
@@ -177,7 +177,7 @@ def _cells(row: Row, record: dict[str, Any]) -> list[str]:
   batch = sampling.get("with_overrides") or sampling["as_given"]
   fields = [word.removeprefix("--config.") for word in row.fields]
   for part in (training, sampling):
-    fields += as_flags(part.get("overrides") or {}).split()
+    fields += as_flags(part.get("overrides") or {})
   page = [row.page.removeprefix("configs/"), *dict.fromkeys(fields)]
   seconds = sum(part["compile_cpu_seconds"] for part in (step, batch))
   return [

@@ -7,7 +7,7 @@ import pytest
 
 from lowdiff_jax.cli.plan import cell
 from lowdiff_jax.experiment import compiled, plan, specs
-from lowdiff_jax.experiment.plan import as_flags
+from lowdiff_jax.experiment.overrides import as_flags
 from lowdiff_jax.types import ImageSpec, UserError
 from tests import command_line, tiny
 from tests.accelerators import for_tpus
@@ -149,7 +149,8 @@ def test_the_command_finds_overrides_that_fit(tmp_path):
     assert before["available_bytes"] == 15.75 * GIB == after["available_bytes"]
     assert before["needed_bytes"] > 15.75 * GIB > after["needed_bytes"]
     assert (
-      f"{name} fits with {as_flags(record[name]['overrides'])}" in done.stdout
+      f"{name} fits with {' '.join(as_flags(record[name]['overrides']))}"
+      in done.stdout
     )
   assert record["training"]["overrides"] == {"train.microbatches": 2}
   assert record["sampling"]["overrides"] == {"sampling.batch_size": 2**14}

@@ -18,7 +18,7 @@ from etils import epath
 
 from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.data.splits import Data
-from lowdiff_jax.experiment.overrides import override, read_page
+from lowdiff_jax.experiment.overrides import as_flags, override, read_page
 from lowdiff_jax.experiment.parts import build_experiment
 from lowdiff_jax.experiment.sources import open_data
 from lowdiff_jax.train.checkpoint import Checkpoints
@@ -88,7 +88,7 @@ class Run(NamedTuple):
 
   def start(self) -> list[Program]:
     """Starts its processes, or goes on with it."""
-    fields = [f"--config.{name}={value}" for name, value in self.fields.items()]
+    fields = as_flags(self.fields)
     program = [sys.executable, "-u", "-m", "lowdiff_jax.main"]
     program += [f"--config={self._page()}", f"--workdir={self.workdir}"]
     with socket.create_server(("127.0.0.1", 0)) as free:

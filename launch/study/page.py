@@ -7,7 +7,12 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from lowdiff_jax.experiment.overrides import override, parse_flags, read_page
+from lowdiff_jax.experiment.overrides import (
+  as_flags,
+  override,
+  parse_flags,
+  read_page,
+)
 from lowdiff_jax.types import UserError
 
 
@@ -77,8 +82,7 @@ def open_study(
 
   def flags(variant: str, fields: Mapping[str, Any]) -> list[str]:
     config = f"--config={page}:{','.join([variant, *arguments])}"
-    changed = (f"--config.{name}={value}" for name, value in fields.items())
-    return [config, *passed, *changed]
+    return [config, *passed, *as_flags(fields)]
 
   page_rows = [
     Row(name, variant, flags(variant, fields))

@@ -11,7 +11,8 @@ from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.distributed import is_main
 from lowdiff_jax.experiment import compiled, identity, memory
 from lowdiff_jax.experiment.defaults import of_same_kind
-from lowdiff_jax.experiment.plan import as_flags, plan
+from lowdiff_jax.experiment.overrides import as_flags
+from lowdiff_jax.experiment.plan import plan
 from lowdiff_jax.experiment.schema import leaves
 from lowdiff_jax.profiling import slices
 
@@ -120,9 +121,9 @@ def _advice(name: str, part: dict[str, Any]) -> list[str]:
     return []
   overrides = part["overrides"]
   if overrides is None:
-    tried = [as_flags(one["overrides"]) for one in part["tried"]]
+    tried = [" ".join(as_flags(one["overrides"])) for one in part["tried"]]
     return [" nor with ".join([f"{name} does not fit", *tried])]
-  return [f"{name} fits with {as_flags(overrides)}"]
+  return [f"{name} fits with {' '.join(as_flags(overrides))}"]
 
 
 def _operations(label: str, column: dict[str, Any]) -> list[str]:

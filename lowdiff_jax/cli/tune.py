@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from lowdiff_jax import console, files
 from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.distributed import is_main
+from lowdiff_jax.experiment.overrides import as_flags
 from lowdiff_jax.experiment.run_folder import load
 from lowdiff_jax.experiment.schedule import limits, read_schedule
 from lowdiff_jax.experiment.schedule_scorer import ScheduleScorer
@@ -72,8 +73,8 @@ def run(config: ConfigDict, workdir: AnyPath) -> None:
   files.write_json(path, record)
   print(_table(record))
   print("\nTo sample with the best:\n")
-  fields = rows["best"]["overrides"].items()
-  print(" \\\n".join(f"  --config.{name}={value}" for name, value in fields))
+  fields = rows["best"]["overrides"]
+  print(" \\\n".join(f"  {flag}" for flag in as_flags(fields)))
   print(f"\nin full: {path}")
 
 

@@ -13,8 +13,9 @@ from lowdiff_jax.demo.player import (
   Player,
   Subject,
 )
-from lowdiff_jax.demo.shown import grid, overrides, table
+from lowdiff_jax.demo.shown import grid, table
 from lowdiff_jax.diffusion.cascade import STARTS
+from lowdiff_jax.experiment.overrides import as_flags
 from lowdiff_jax.experiment.schema import leaves
 from lowdiff_jax.types import NO_LABEL, UserError
 
@@ -199,7 +200,7 @@ class Page:
     pictures += [None] * (self._baseline is not None)
     subject = Subject(seed, label, count)
     done: list[Done] = []
-    flags = overrides(fields)
+    flags = " ".join(as_flags(fields))
     yield [*pictures, "Running ...", flags]
     try:
       for one in player.play(player.with_fields(fields), subject):

@@ -1,7 +1,6 @@
-"""What the demo page shows: grids, a table of times, overrides."""
+"""What the demo page shows: grids, and a table of times."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -37,8 +36,3 @@ def table(done: Sequence[Done], baseline: Done | None = None) -> str:
     ratio = add(name, [baseline]) / whole
     rows.append(f"\nThe cascade is **{ratio:.1f}x** as fast as the baseline.")
   return "\n".join(rows)
-
-
-def overrides(fields: dict[str, Any]) -> str:
-  """The flags that set these fields."""
-  return " ".join(f"--config.{name}={value}" for name, value in fields.items())

@@ -109,6 +109,11 @@ def override(config: ConfigDict, values: Mapping[str, Any]) -> ConfigDict:
   return config
 
 
+def as_flags(values: Mapping[str, Any]) -> list[str]:
+  """The flags of the command line that set these fields."""
+  return [f"--config.{name}={value}" for name, value in values.items()]
+
+
 def _like(old: Any, new: Any) -> Any:
   """`new` with integers as floats where `old` has floats; lists as tuples."""
   if isinstance(new, list | tuple):

@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from lowdiff_jax import console
 from lowdiff_jax.experiment import compiled
-from lowdiff_jax.experiment.overrides import override
+from lowdiff_jax.experiment.overrides import as_flags, override
 from lowdiff_jax.experiment.schema import leaves
 from lowdiff_jax.types import UserError
 
@@ -58,7 +58,8 @@ def _plan(
       break
     if not _promising(config, overrides, failed):
       continue
-    console.say(f"that does not fit; next with {as_flags(overrides)}")
+    flags = " ".join(as_flags(overrides))
+    console.say(f"that does not fit; next with {flags}")
     try:
       found = compiled.compile_for(override(config, overrides), make)
     except UserError:
@@ -70,11 +71,6 @@ def _plan(
       {"overrides": overrides, "needed_bytes": found["needed_bytes"]}
     )
   return record
-
-
-def as_flags(overrides: Overrides) -> str:
-  """Values of fields as flags of the command line."""
-  return " ".join(f"--config.{name}={v}" for name, v in overrides.items())
 
 
 def training_overrides(

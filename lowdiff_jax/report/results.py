@@ -6,6 +6,7 @@ from typing import Any
 
 from lowdiff_jax.experiment.memory import readable
 from lowdiff_jax.experiment.model_card import without_folders
+from lowdiff_jax.experiment.overrides import as_flags
 from lowdiff_jax.metrics import table as metrics
 from lowdiff_jax.report.chart import Axis, Curve, between, chart
 from lowdiff_jax.report.html import Html, details, element, join, table
@@ -189,8 +190,8 @@ def _curve(
 def _best_overrides(run: Run) -> Html:
   if run.tune is None:
     return Html("")
-  fields = run.tune["schedules"]["best"]["overrides"].items()
-  flags = " ".join(f"--config.{name}={value}" for name, value in fields)
+  fields = run.tune["schedules"]["best"]["overrides"]
+  flags = " ".join(as_flags(fields))
   return details(
     f"The best schedule that tune found for {run.name}, as overrides",
     element("p", element("code", flags)),
