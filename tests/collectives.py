@@ -2,12 +2,10 @@
 
 import contextlib
 import math
-import os
 import re
 from typing import NamedTuple
 
 import jax
-from jax.experimental import topologies
 from jax.experimental.compilation_cache import compilation_cache
 
 _BYTES = {"f64": 8, "s64": 8, "u64": 8, "bf16": 2, "f16": 2, "s8": 1, "u8": 1}
@@ -72,18 +70,3 @@ def without_cache(wanted):
   finally:
     jax.config.update("jax_enable_compilation_cache", True)
     compilation_cache.reset_cache()
-
-
-def tpu_devices():
-  """Eight described TPU v5e, for which programs compile on any machine."""
-  os.environ.update(
-    TPU_SKIP_MDS_QUERY="1",
-    TPU_ACCELERATOR_TYPE="v5litepod-8",
-    TPU_WORKER_HOSTNAMES="localhost",
-    TPU_WORKER_ID="0",
-    ALLOW_MULTIPLE_LIBTPU_LOAD="1",
-  )
-  topology = topologies.get_topology_desc(
-    platform="tpu", topology_name="v5e:2x4"
-  )
-  return list(topology.devices)

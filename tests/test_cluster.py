@@ -33,6 +33,13 @@ print("I am", index, "of", jax.process_count(), distributed.agree(7 + index))
 WITH_TPU = {"JAX_FORCE_TPU_INIT": "1", "JAX_PLATFORMS": "cpu"}
 
 
+@pytest.fixture(autouse=True)
+def no_slice(monkeypatch):
+  """Tests that compile for TPUs describe one by variables, as GKE does."""
+  for name in ("ACCELERATOR_TYPE", "WORKER_HOSTNAMES", "WORKER_ID"):
+    monkeypatch.delenv(f"TPU_{name}", raising=False)
+
+
 def slurm(i, count=2, hosts=1):
   return {
     "SLURM_JOB_ID": "5",

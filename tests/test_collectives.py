@@ -9,9 +9,10 @@ import pytest
 
 from lowdiff_jax import distributed
 from lowdiff_jax.experiment import training
+from lowdiff_jax.profiling import slices
 from lowdiff_jax.types import Batch
 from tests import tiny
-from tests.collectives import collectives, tpu_devices, without_cache
+from tests.collectives import collectives, without_cache
 
 # Where libtpu is installed, programs for TPUs are compiled too.
 PLATFORMS = ["cpu", *["tpu"] * bool(importlib.util.find_spec("libtpu"))]
@@ -26,7 +27,7 @@ def compiled_anew(request):
 
 @functools.cache
 def devices(platform):
-  return tpu_devices() if platform == "tpu" else jax.devices()
+  return slices.devices("v5e-8") if platform == "tpu" else jax.devices()
 
 
 def arguments(parts, count):

@@ -61,12 +61,12 @@ RECORDS = {
 
 
 @pytest.fixture(scope="module")
-def runs(trained, tmp_path_factory):
+def runs(once, tmp_path_factory):
   """Two runs, of which one has all that a report shows."""
   folder = tmp_path_factory.mktemp("report")
   for name in ("first", "second"):
     ignored = shutil.ignore_patterns("checkpoints", "tensorboard", ".*")
-    shutil.copytree(trained[0], folder / name, ignore=ignored)
+    shutil.copytree(once / "run", folder / name, ignore=ignored)
   for name, record in RECORDS.items():
     (folder / "first" / f"{name}.json").write_text(json.dumps(record))
   big = np.zeros((1500, 1200, 3), np.uint8)

@@ -58,8 +58,7 @@ TRAIN_FIELDS = (
     "train.stall_minutes",
     30,
     number(0),
-    "without a step, ten times that in an evaluation, after which the program "
-    "ends; 0: never",
+    "without a step (evaluating: ten times that) until it ends; 0: never",
   ),
   Field("train.grace_seconds", 300.0, positive, "from SIGTERM to the end"),
   Field(
