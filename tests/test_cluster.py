@@ -4,8 +4,6 @@ import functools
 import http.server
 import os
 import socket
-import subprocess
-import sys
 import threading
 
 import pytest
@@ -14,7 +12,7 @@ from absl.testing import flagsaver
 
 from lowdiff_jax.cli import cluster, processes
 from lowdiff_jax.types import UserError
-from tests import command_line, many_processes
+from tests import many_processes
 
 # Joins the others, and says what they have in common.
 PROGRAM = """
@@ -250,12 +248,6 @@ for module in pkgutil.walk_packages(lowdiff_jax.__path__, "lowdiff_jax."):
 assert not jax.distributed.is_initialized()
 assert not xla_bridge.backends_are_initialized()
 """
-  done = subprocess.run(
-    [sys.executable, "-c", program],
-    cwd=command_line.REPOSITORY,
-    env=command_line.environment(**slurm(0)),
-    capture_output=True,
-    text=True,
-    timeout=300,
-  )
-  assert done.returncode == 0, done.stderr
+  started = many_processes.start(many_processes.python(program), slurm)
+  ((status, _, errors),) = many_processes.results(started, timeout=300)
+  assert status == 0, errors
