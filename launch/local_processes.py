@@ -10,7 +10,9 @@ ended it. SIGTERM and Ctrl-C are sent to all processes.
 """
 
 import argparse
+import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -65,7 +67,7 @@ def _environment(count: int, devices: int | None) -> dict[str, str]:
   """The variables that all processes share."""
   shared = {
     **os.environ,
-    "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{_free_port()}",
+    "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{free_port()}",
     "JAX_NUM_PROCESSES": str(count),
   }
   if devices is not None:
@@ -106,11 +108,16 @@ def _show(index: int, lines: IO[str]) -> None:
     sys.stdout.flush()
 
 
-def _free_port() -> int:
-  with socket.socket() as free:
-    free.bind(("127.0.0.1", 0))
-    port: int = free.getsockname()[1]
-  return port
+def free_port() -> int:
+  """A port that nobody listens at.
+
+  It is below those that Linux gives to outgoing connections: one of them, or a
+  second question, could get the same port before somebody listens there.
+  """
+  while True:
+    port = random.SystemRandom().randrange(10_000, 32_000)
+    with contextlib.suppress(OSError), socket.create_server(("", port)):
+      return port
 
 
 if __name__ == "__main__":

@@ -1,17 +1,10 @@
 """Starts programs that are the processes of one run, on this machine."""
 
-import socket
 import subprocess
 import sys
 
+from launch.local_processes import free_port
 from tests import command_line
-
-
-def free_port():
-  """A port that nobody listens on."""
-  with socket.socket() as free:
-    free.bind(("127.0.0.1", 0))
-    return free.getsockname()[1]
 
 
 def start(commands, variables=None, devices=1, address=None):

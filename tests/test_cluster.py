@@ -10,6 +10,7 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
+from launch.local_processes import free_port
 from lowdiff_jax.cli import cluster, processes
 from lowdiff_jax.types import UserError
 from tests import many_processes
@@ -99,7 +100,7 @@ def tpu_vm(number, count=2):
 def test_two_processes_join_wherever_jax_detects_a_cluster():
   clusters = {}
   for detected in (slurm, open_mpi, gke, tpu_vm):
-    port = {"JAX_COORDINATOR_PORT": str(many_processes.free_port())}
+    port = {"JAX_COORDINATOR_PORT": str(free_port())}
     clusters[detected.__name__] = many_processes.start(
       many_processes.python(PROGRAM, PROGRAM),
       lambda i, own=detected, port=port: {**own(i), **port},
@@ -210,7 +211,7 @@ def test_what_does_not_fit_is_named(variables, given, line, find):
 
 def test_those_that_do_not_come_are_named_after_a_while():
   program = PROGRAM.replace("start()", "start(join=3)")
-  address = f"127.0.0.1:{many_processes.free_port()}"
+  address = f"127.0.0.1:{free_port()}"
   ((status, _, errors),) = many_processes.results(
     many_processes.start(
       many_processes.python(program),

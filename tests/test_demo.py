@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 import lowdiff_jax as ld
+from launch.local_processes import free_port
 from lowdiff_jax.demo import __main__ as demo
 from lowdiff_jax.demo import player, server
 from lowdiff_jax.experiment import model_folder, named_models
@@ -52,10 +53,7 @@ def page(model):
 
 @pytest.fixture(scope="module")
 def served(page):
-  with socket.socket() as free:
-    free.bind(("127.0.0.1", 0))
-    port = free.getsockname()[1]
-  blocks = server.serve(page, "127.0.0.1", port)
+  blocks = server.serve(page, "127.0.0.1", free_port())
   yield blocks.local_url
   blocks.close()
 

@@ -2,7 +2,6 @@
 
 import os
 import re
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
+from launch.local_processes import free_port
 from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.data.splits import Data
 from lowdiff_jax.experiment.overrides import as_flags, override, read_page
@@ -91,8 +91,7 @@ class Run(NamedTuple):
     fields = as_flags(self.fields)
     program = [sys.executable, "-u", "-m", "lowdiff_jax.main"]
     program += [f"--config={self._page()}", f"--workdir={self.workdir}"]
-    with socket.create_server(("127.0.0.1", 0)) as free:
-      address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     joined = f"--coordinator={address}", f"--num_processes={self.processes}"
     program.append(f"--heartbeat={self.heartbeat}")
     # Most of what a start does is to compile.

@@ -1,12 +1,12 @@
 """Damaged and vanishing checkpoints: the one before is used, together."""
 
-import socket
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
+from launch.local_processes import free_port
 from lowdiff_jax.train.checkpoint import DAMAGED, Checkpoints
 from lowdiff_jax.types import UserError
 from tests import command_line
@@ -107,9 +107,7 @@ def test_what_is_half_removed_is_not_to_be_deleted(tmp_path):
 
 
 def test_two_processes_go_on_together_from_the_one_before(tmp_path):
-  with socket.socket() as free:
-    free.bind(("127.0.0.1", 0))
-    port = str(free.getsockname()[1])
+  port = str(free_port())
   processes = [
     subprocess.Popen(
       [
