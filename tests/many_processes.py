@@ -6,6 +6,27 @@ import sys
 from launch.local_processes import free_port
 from tests import command_line
 
+# JAX lets process 0 alone keep what it has compiled, and on CPUs the others
+# find nothing that it has kept.
+_KEEP = """
+from jax._src import compiler, distributed
+write = compiler._cache_write
+
+def _cache_write(*args):
+  state = distributed.global_state
+  number, state.process_id = state.process_id, 0
+  try:
+    write(*args)
+  finally:
+    state.process_id = number
+
+compiler._cache_write = _cache_write
+"""
+_MAIN = """
+import runpy
+runpy.run_module("lowdiff_jax.main", run_name="__main__", alter_sys=True)
+"""
+
 
 def start(commands, variables=None, devices=1, address=None):
   """Starts one process for each command.
@@ -40,6 +61,12 @@ def start(commands, variables=None, devices=1, address=None):
     )
     for i, command in enumerate(commands)
   ]
+
+
+def main(*arguments):
+  """The command line in one of several processes."""
+  program, _, _, *words = command_line.command(*arguments)
+  return [program, "-c", _KEEP + _MAIN, *words]
 
 
 def python(*programs):

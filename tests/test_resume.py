@@ -1,6 +1,7 @@
 """Interrupted runs end where uninterrupted ones do, bit for bit."""
 
 import signal
+import subprocess
 import time
 
 import chex
@@ -11,8 +12,8 @@ from launch.drill.disk import SmallDisk
 from lowdiff_jax.train.checkpoint import Checkpoints
 from tests import command_line, many_processes, tiny
 
-# So many steps, each with a checkpoint; what they are scored by is no matter.
-STEPS = 24
+# So many steps; what they are scored by is no matter.
+STEPS = 14
 FIELDS = {
   "train.images": 8 * STEPS,
   "train.log_images": 16,
@@ -21,6 +22,8 @@ FIELDS = {
   "evaluation.images": 0,
   "evaluation.images_during_training": 0,
 }
+# For runs that nothing interrupts.
+ONE_CHECKPOINT = {"train.checkpoint_images": 8 * STEPS}
 
 
 def flags(workdir, data_dir, **fields):
@@ -31,8 +34,8 @@ def flags(workdir, data_dir, **fields):
   ]
 
 
-def start(workdir, data_dir, fields=(), **env):
-  return command_line.start(*flags(workdir, data_dir, **dict(fields)), **env)
+def start(workdir, data_dir, **fields):
+  return command_line.start(*flags(workdir, data_dir, **fields))
 
 
 def final_state(workdir):
@@ -51,7 +54,7 @@ def steps(workdir):
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory, data_dir):
   workdir = tmp_path_factory.mktemp("whole")
-  done = command_line.run(*flags(workdir, data_dir))
+  done = command_line.run(*flags(workdir, data_dir, **ONE_CHECKPOINT))
   assert done.returncode == 0, done.stderr
   return final_state(workdir)
 
@@ -65,80 +68,74 @@ def wait_for(process, condition, what):
     time.sleep(0.001)
 
 
-def test_killed_and_stopped_a_run_ends_with_the_same_bits(
+def test_an_interrupted_run_ends_with_the_same_bits(
   uninterrupted, tmp_path, data_dir
 ):
-  """Killed in training and in a write, then stopped by two signals."""
+  """Killed in a write, out of disk space, and stopped."""
+  with SmallDisk(tmp_path / "disk", 32) as disk:
+    workdir = disk.folder / "run"
 
-  def writing():
-    """A checkpoint is under way."""
-    return any((tmp_path / "checkpoints").glob("*.orbax-checkpoint-tmp*"))
+    def writing():
+      """A checkpoint is under way."""
+      return any((workdir / "checkpoints").glob("*.orbax-checkpoint-tmp*"))
 
-  def interrupted(goal, number):
-    """A start that gets the signal after so many steps."""
-    process = start(tmp_path, data_dir)
-    done = max(steps(tmp_path), default=0)
-    goal = max(goal, done + 1)
-    wait_for(process, lambda: max(steps(tmp_path), default=0) >= goal, "step")
-    if number == signal.SIGKILL and done:
+    def interrupted(goal, interrupt):
+      """A start that is interrupted after so many steps."""
+      process = start(workdir, data_dir)
+      done = max(steps(workdir), default=0)
+      goal = max(goal, done + 1)
+      wait_for(process, lambda: max(steps(workdir), default=0) >= goal, "step")
+      interrupt(process)
+      printed, errors = process.communicate(timeout=120)
+      assert f"resuming at step {done}" in printed or not done
+      assert goal <= max(steps(workdir)) < STEPS
+      return process.returncode, printed, errors
+
+    def kill(process):
       wait_for(process, writing, "write")
-    process.send_signal(number)
-    printed, errors = process.communicate(timeout=120)
-    assert f"resuming at step {done}" in printed or not done
-    assert max(steps(tmp_path)) < STEPS
-    return process.returncode, printed, errors
+      process.kill()
 
-  for goal in (3, 5):
-    interrupted(goal, signal.SIGKILL)
+    assert interrupted(2, kill)[0] == -signal.SIGKILL
     # The lock of a dead process is no obstacle.
-    assert (tmp_path / ".train.lock").exists()
-  for goal, number in ((8, signal.SIGTERM), (12, signal.SIGINT)):
-    status, printed, errors = interrupted(goal, number)
-    assert status == 128 + number, errors
+    assert (workdir / ".train.lock").exists()
+
+    def fill(process):
+      since = time.monotonic()
+      while process.poll() is None:
+        disk.fill(process.pid)  # Old checkpoints that are deleted free some.
+        assert time.monotonic() - since < 60
+        time.sleep(0.01)
+
+    status, _, errors = interrupted(5, fill)
+    assert status == 2 and "Traceback" not in errors, errors
+    (line,) = [x for x in errors.splitlines() if x.startswith("error: ")]
+    assert f"error: {workdir}/" in line and "cannot be written (" in line
+    assert not (workdir / ".train.lock").exists()
+    disk.free()
+
+    status, printed, errors = interrupted(8, subprocess.Popen.terminate)
+    assert status == 128 + signal.SIGTERM, errors
     assert "and saved; the same command goes on" in printed
     assert "Traceback" not in errors
     stopped = int(printed.split("stopped at step ")[1].split()[0])
-    assert stopped == max(steps(tmp_path))
-  done = command_line.run(*flags(tmp_path, data_dir))
-  assert f"resuming at step {stopped}" in done.stdout, done.stderr
-  chex.assert_trees_all_equal(final_state(tmp_path), uninterrupted)
-  lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert stopped == max(steps(workdir))
+
+    done = command_line.run(*flags(workdir, data_dir))
+    assert f"resuming at step {stopped}" in done.stdout, done.stderr
+    left = [path.name for path in (workdir / "checkpoints").iterdir()]
+    assert all(name.isdigit() for name in left), left
+    chex.assert_trees_all_equal(final_state(workdir), uninterrupted)
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
   logged = [line.split(",")[0] for line in lines if '"loss":' in line]
   assert len(logged) == len(set(logged)) and f'{{"step": {STEPS}' in logged
 
 
-def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
-  uninterrupted, tmp_path, data_dir
-):
-  with SmallDisk(tmp_path / "disk", 32) as disk:
-    workdir = disk.folder / "run"
-    process = start(workdir, data_dir)
-    wait_for(process, lambda: max(steps(workdir), default=0) >= 3, "checkpoint")
-    kept = max(steps(workdir))
-    since = time.monotonic()
-    while process.poll() is None:
-      disk.fill(process.pid)  # Old checkpoints that are deleted free some.
-      assert time.monotonic() - since < 60
-      time.sleep(0.01)
-    _, errors = process.communicate()
-    assert process.returncode == 2 and "Traceback" not in errors, errors
-    (line,) = [x for x in errors.splitlines() if x.startswith("error: ")]
-    assert f"error: {workdir}/" in line and "cannot be written (" in line
-    last = max(steps(workdir))
-    assert kept <= last < STEPS
-    assert not (workdir / ".train.lock").exists()
-    disk.free()
-    done = command_line.run(*flags(workdir, data_dir))
-    assert done.returncode == 0, done.stderr
-    assert f"resuming at step {last}" in done.stdout
-    left = [path.name for path in (workdir / "checkpoints").iterdir()]
-    assert all(name.isdigit() for name in left), left
-    chex.assert_trees_all_equal(final_state(workdir), uninterrupted)
-
-
 def test_one_training_at_a_time_and_samples_beside_it(tmp_path, data_dir):
-  process = start(tmp_path, data_dir, {"train.images": 80_000})
+  fields = {"train.images": 8_000_000, "train.evaluate_images": 8_000_000}
+  fields |= {"train.checkpoint_images": 800, "train.log_images": 800}
+  process = start(tmp_path, data_dir, **fields)
   wait_for(process, lambda: steps(tmp_path), "checkpoint")
+  process.send_signal(signal.SIGSTOP)  # It need not train meanwhile.
   second = command_line.run(*flags(tmp_path, data_dir))
   assert second.returncode == 2 and "Traceback" not in second.stderr
   expected = f"error: {tmp_path} is being written by process {process.pid} "
@@ -146,16 +143,18 @@ def test_one_training_at_a_time_and_samples_beside_it(tmp_path, data_dir):
   beside = command_line.run(*flags(tmp_path, data_dir), "--mode=sample")
   assert beside.returncode == 0, beside.stderr
   assert (tmp_path / "samples" / "grid.png").exists()
-  process.terminate()
+  process.send_signal(signal.SIGCONT)
+  process.send_signal(signal.SIGINT)
   printed, errors = process.communicate(timeout=120)
-  assert process.returncode == 128 + signal.SIGTERM, errors
+  assert process.returncode == 128 + signal.SIGINT, errors
   assert "and saved; the same command goes on" in printed
+  assert "Traceback" not in errors
 
 
 def start_two(workdir, data_dir, **fields):
   """A run of two processes with two devices each."""
-  fields = {"train.checkpoint_images": 64, **fields}
-  commands = [command_line.command(*flags(workdir, data_dir, **fields))] * 2
+  fields = {**ONE_CHECKPOINT, **fields}
+  commands = [many_processes.main(*flags(workdir, data_dir, **fields))] * 2
   return many_processes.start(commands, devices=2)
 
 
