@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import lowdiff_jax as ld
 from lowdiff_jax.schedules import pareto
 from lowdiff_jax.train.checkpoint import Checkpoints
 from lowdiff_jax.types import UserError
 from tests import command_line, tiny
+from tests.test_mistakes import mistake
 
 BASELINE = "digits.py:smoke,baseline"
 
@@ -116,9 +118,45 @@ def test_quiet_leaves_the_results(baseline):
   assert done.stderr == ""
 
 
-def test_benchmark_against_a_baseline_of_the_same_recipe(trained, baseline):
-  workdir, _, _ = trained
-  printed = run(trained, "--mode=benchmark")
+@pytest.fixture(scope="module")
+def exported(trained, baseline):
+  """The folder of a model; that of its baseline is beside it."""
+  folder = trained[0].with_name("tiny")
+  ld.load(trained[0]).export(folder)
+  ld.load(baseline[0]).export(folder.with_name("tiny-baseline"))
+  return folder
+
+
+def test_a_model_is_sampled_by_name(trained, exported, tmp_path):
+  flags = f"--model={exported}", f"--workdir={tmp_path}", "--mode=sample"
+  done = command_line.run(*flags, config=None)
+  assert "10 images of step 10" in done.stdout, done.stderr
+  ours, theirs = (
+    folder / "samples" / "000003.png" for folder in (tmp_path, trained[0])
+  )
+  assert ours.read_bytes() == theirs.read_bytes()
+  for flag, said in (
+    ("--config.model.channels=16", "config.model.channels = 16, but "),
+    ("--mode=train", "set --config.model.init_from"),
+    ("--model=tinny", "tinny holds no model: expected the folder of a run"),
+  ):
+    line = mistake(*flags, flag, config=None)
+    assert said in line
+
+
+def test_benchmark_against_a_baseline_of_the_same_recipe(
+  trained, exported, tmp_path
+):
+  workdir = tmp_path
+  done = command_line.run(
+    f"--model={exported}",
+    f"--workdir={workdir}",
+    trained[1][1],
+    "--mode=benchmark",
+    config=None,
+  )
+  assert done.returncode == 0, done.stderr
+  printed = done.stdout
   assert "cascade is" in printed and "3 steps of heun" in printed
   record = json.loads((workdir / "benchmark.json").read_text())
   cascade, heun, own = record["rows"]

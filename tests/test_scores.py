@@ -28,6 +28,7 @@ def inception(tmp_path_factory):
     "--config.evaluation.references=24",
     "--config.evaluation.images=12",
     "--config.evaluation.batch_size=12",
+    "--config.evaluation.side=75",
   )
 
 

@@ -12,6 +12,7 @@ from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.data.splits import Data
 from lowdiff_jax.diffusion.cascade import Stage
 from lowdiff_jax.distributed import is_main
+from lowdiff_jax.experiment import identity, named_models
 from lowdiff_jax.experiment.cost import training_macs
 from lowdiff_jax.experiment.evaluation import make_evaluator
 from lowdiff_jax.experiment.parts import Experiment, build_experiment
@@ -39,7 +40,8 @@ def run(config: ConfigDict, workdir: AnyPath) -> None:
   """Times and scores both; prints a table, writes workdir/benchmark.json.
 
   The baseline is looked for in <workdir>-baseline, where the config's argument
-  `baseline` trains it. What is not trained is timed, and not scored.
+  `baseline` trains it, or is that of `sampling.model`. What is not trained is
+  timed, and not scored.
   """
   data = open_data(config)
   cascade, single = (
@@ -100,7 +102,7 @@ def _entries(
       ],
     ),
   ):
-    trained = load_if_trained(experiment.config, folder, experiment)
+    trained = _trained(experiment, folder)
     model = trained or Trained(experiment, experiment.init().params, 0, 0)
     for stages in ways:
       name = "cascade"
@@ -111,11 +113,24 @@ def _entries(
   return found
 
 
+def _trained(experiment: Experiment, workdir: AnyPath) -> Trained | None:
+  """The model of `sampling.model`, or of a run; None if it has not trained."""
+  config = experiment.config
+  model = config.sampling.model
+  if not model:
+    return load_if_trained(config, workdir, experiment)
+  own = named_models.read_config(model)
+  identity.check_same_run(config, own, model, but="model.init_from")
+  return named_models.load(model, config)._replace(experiment=experiment)
+
+
 def _with_cascade(config: ConfigDict, cascade: bool) -> ConfigDict:
   config = config.copy_and_resolve_references()
   if config.cascade != cascade:
     config.cascade = cascade
     config.sampling.checkpoint = -1
+    if config.sampling.model:
+      config.sampling.model = named_models.beside(config.sampling.model) or ""
   # Weights of one would not fit the other, and time does not depend on them.
   config.model.init_from = ""
   return config

@@ -20,8 +20,8 @@ from lowdiff_jax.experiment import identity
 from lowdiff_jax.experiment.errors import naming
 from lowdiff_jax.experiment.evaluation import make_evaluator
 from lowdiff_jax.experiment.image_sets import image_decoder
+from lowdiff_jax.experiment.named_models import load_for
 from lowdiff_jax.experiment.paths import file_of
-from lowdiff_jax.experiment.run_folder import load
 from lowdiff_jax.experiment.trained import Trained
 from lowdiff_jax.metrics import table
 from lowdiff_jax.types import Evaluator, ImageSet, UserError
@@ -54,7 +54,7 @@ def run(config: ConfigDict, workdir: AnyPath) -> None:
     raise UserError(
       "config.evaluation.images = 0: no images to score; set how many"
     )
-  model = load(config, workdir)
+  model = load_for(config, workdir)
   evaluator = make_evaluator(config, parts=model.experiment)
   score_checkpoint(workdir, model, evaluator)
 
@@ -88,7 +88,8 @@ def _generated(workdir: AnyPath, model: Trained, first: int) -> Subject:
         "all classes in turn" if experiment.spec.num_classes else "none"
       ),
       "rounding": "trunc(clip(127.5 x + 128, 0, 255))",
-      "checkpoint": str(workdir / "checkpoints" / str(step)),
+      "checkpoint": config.sampling.model
+      or str(workdir / "checkpoints" / str(step)),
       "checkpoint_sha256": model.checkpoint_sha256,
       "parameters": f"EMA, half-life {config.ema.half_life_images:g} images",
       "images_trained_on": model.images_seen,

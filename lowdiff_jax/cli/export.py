@@ -5,12 +5,12 @@ from ml_collections import ConfigDict
 from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.distributed import is_main
 from lowdiff_jax.experiment import model_folder
-from lowdiff_jax.experiment.run_folder import load
+from lowdiff_jax.experiment.named_models import load_for
 
 
 def run(config: ConfigDict, workdir: AnyPath) -> None:
   """Writes the EMA weights, the config and a model card to workdir/model."""
-  model = load(config, workdir)
+  model = load_for(config, workdir)
   folder = workdir / "model"
   if is_main():
     model_folder.write(model, folder)

@@ -15,7 +15,7 @@ from lowdiff_jax import buckets, console, files
 from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.cli import COMPILE_ONLY, MODES, faults, help, processes, push
 from lowdiff_jax.cli.devices import check_devices, leave_devices
-from lowdiff_jax.experiment import identity, memory, run_folder
+from lowdiff_jax.experiment import identity, memory, named_models, run_folder
 from lowdiff_jax.experiment.errors import naming
 from lowdiff_jax.experiment.overrides import override, parse_flags, read_page
 from lowdiff_jax.types import UserError
@@ -29,6 +29,12 @@ _CONFIG = flags.DEFINE_string(
 _WORKDIR = flags.DEFINE_string(
   "workdir", None, "Folder of the run; default runs/<config name>."
 )
+_MODEL = flags.DEFINE_string(
+  "model",
+  None,
+  "A trained model to sample, score and time: a name of the package, a folder, "
+  "hf://OWNER/NAME.",
+)
 _MODE = flags.DEFINE_string("mode", "train", "What to do; default train.")
 _QUIET = flags.DEFINE_bool(
   "quiet", False, "Print results, warnings and errors alone."
@@ -38,6 +44,8 @@ _QUIET = flags.DEFINE_bool(
 _FIELDS: list[tuple[str, str]] = []
 # Modes that need no writable workdir.
 _READ_ONLY = ("config",)
+# Modes that sample no model but the one that they train, or none.
+_OWN_MODEL = ("train", "encode", "measure", "plan")
 
 
 def main(argv: list[str]) -> None:
@@ -54,6 +62,11 @@ def main(argv: list[str]) -> None:
     raise UserError(f"unexpected argument {argv[1]!r}: see --help")
   if _MODE.value not in MODES:
     raise UserError(f"--mode={_MODE.value}: expected one of {', '.join(MODES)}")
+  if _MODEL.value is not None and _MODE.value in _OWN_MODEL:
+    raise UserError(
+      f"--model={_MODEL.value}: mode {_MODE.value} makes its own; to start "
+      "from these weights, set --config.model.init_from"
+    )
   page = None if _CONFIG.value is None else read_page(_CONFIG.value)
   if page is not None:
     override(page, parse_flags(_FIELDS, page))  # Its mistakes come first.
@@ -74,19 +87,27 @@ def main(argv: list[str]) -> None:
 
 def _config(page: ConfigDict | None, workdir: AnyPath) -> ConfigDict:
   """The page, or the run's own config, with the fields that flags set."""
-  own = run_folder.read_config(workdir)
+  model = _MODEL.value
+  if model is None:
+    own, name = run_folder.read_config(workdir), _WORKDIR.value or str(workdir)
+  else:
+    own, name = named_models.read_config(model), model
   base = own if page is None else page
   values = {} if base is None else parse_flags(_FIELDS, base)
-  return identity.for_run(own, page, values, _WORKDIR.value or str(workdir))
+  if model is not None:
+    values["sampling.model"] = model
+  return identity.for_run(own, page, values, name)
 
 
 def _workdir() -> AnyPath:
   name = _WORKDIR.value
+  if name is None and _MODEL.value is not None:
+    name = f"runs/{_MODEL.value.rstrip('/').rpartition('/')[2]}"
   if name is None:
     if _CONFIG.value is None:
       raise UserError(
-        "no config: set --config=digits, or --workdir to the folder of a "
-        "trained run"
+        "no config: set --config=digits, --model to a trained model, or "
+        "--workdir to the folder of a trained run"
       )
     file, _, arguments = _CONFIG.value.partition(":")
     name = "-".join([Path(file).stem, *filter(None, arguments.split(","))])

@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 from lowdiff_jax import console, files
 from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.distributed import is_main
-from lowdiff_jax.experiment.run_folder import load
+from lowdiff_jax.experiment.named_models import load_for
 from lowdiff_jax.experiment.trained import Trained
 from lowdiff_jax.generate import grids
 from lowdiff_jax.generate.generator import concatenate
@@ -14,7 +14,7 @@ from lowdiff_jax.generate.generator import concatenate
 
 def run(config: ConfigDict, workdir: AnyPath) -> None:
   """Writes images of the EMA weights to workdir/samples."""
-  write_images(workdir, load(config, workdir))
+  write_images(workdir, load_for(config, workdir))
 
 
 def write_images(workdir: AnyPath, model: Trained) -> None:

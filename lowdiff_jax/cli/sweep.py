@@ -12,8 +12,8 @@ from ml_collections import ConfigDict
 from lowdiff_jax import console, files
 from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.distributed import is_main
+from lowdiff_jax.experiment.named_models import load_for
 from lowdiff_jax.experiment.parts import check_guidance
-from lowdiff_jax.experiment.run_folder import load
 from lowdiff_jax.experiment.schedule import read_schedule
 from lowdiff_jax.experiment.schedule_scorer import ScheduleScorer
 from lowdiff_jax.schedules import space
@@ -22,7 +22,7 @@ from lowdiff_jax.schedules.space import Schedule
 
 def run(config: ConfigDict, workdir: AnyPath) -> None:
   """Scores and times the grid; writes workdir/sweep.json and sweep.png."""
-  model, section = load(config, workdir), config.evaluation
+  model, section = load_for(config, workdir), config.evaluation
   for scale in config.sweep.guidance_scale:
     spec = model.experiment.spec
     check_guidance(config, spec, "sweep.guidance_scale", scale)

@@ -11,8 +11,8 @@ from ml_collections import ConfigDict
 from lowdiff_jax import console, files
 from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.distributed import is_main
+from lowdiff_jax.experiment.named_models import load_for
 from lowdiff_jax.experiment.overrides import as_flags
-from lowdiff_jax.experiment.run_folder import load
 from lowdiff_jax.experiment.schedule import limits, read_schedule
 from lowdiff_jax.experiment.schedule_scorer import ScheduleScorer
 from lowdiff_jax.schedules import space
@@ -31,7 +31,7 @@ def run(config: ConfigDict, workdir: AnyPath) -> None:
   images that the search has not seen, with measured speed.
   """
   section, since = config.tune, time.monotonic()
-  model = load(config, workdir)
+  model = load_for(config, workdir)
   scorer = ScheduleScorer(model)
   base, best, trials = successive_halving(
     Problem(

@@ -8,8 +8,8 @@ from lowdiff_jax.data.datasets.folder import read_small_images
 from lowdiff_jax.distributed import is_main
 from lowdiff_jax.experiment.errors import naming
 from lowdiff_jax.experiment.image_sets import image_decoder
+from lowdiff_jax.experiment.named_models import load_for
 from lowdiff_jax.experiment.paths import file_of
-from lowdiff_jax.experiment.run_folder import load
 from lowdiff_jax.generate import grids
 from lowdiff_jax.generate.generator import concatenate
 from lowdiff_jax.types import UserError
@@ -25,7 +25,7 @@ def run(config: ConfigDict, workdir: AnyPath) -> None:
       "config.upscale.input is empty: set --config.upscale.input=PATH to an "
       "image or a folder of images"
     )
-  model = load(config, workdir)
+  model = load_for(config, workdir)
   experiment = model.experiment
   codec, generator = experiment.codec, experiment.generator
   sides = [codec.factor * stage.resolution for stage in experiment.stages]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lowdiff_jax import console, files
+from lowdiff_jax import console
 from lowdiff_jax.demo import page
 from lowdiff_jax.demo.player import Player
 from lowdiff_jax.experiment import named_models
@@ -22,9 +22,7 @@ def open_page(model: str, baseline: str | None = None) -> page.Page:
     UserError: there is no such model.
   """
   if baseline is None:
-    beside = f"{model.rstrip('/')}-baseline"
-    if files.is_folder(named_models.find_model(beside)):
-      baseline = beside
+    baseline = named_models.beside(model)
   single = None
   if baseline is not None:
     single = Player(named_models.find_trained(baseline, {}))

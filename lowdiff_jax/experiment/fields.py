@@ -67,6 +67,12 @@ _SAMPLING = (
   ),
   Field("sampling.batch_size", 500, batch_size, "images per batch"),
   Field(
+    "sampling.model",
+    "",
+    text,
+    "whose weights: a name, folder or hf://OWNER/NAME; '': the run's own",
+  ),
+  Field(
     "sampling.checkpoint",
     -1,
     integer(-1),
