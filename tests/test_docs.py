@@ -133,5 +133,5 @@ def test_the_site_builds_without_warnings(tmp_path):
     away = [a for a in loaded if a.startswith(("http", "//"))]
     assert not away, f"{path.name}: {away}"
   reference = (tmp_path / "reference" / "index.html").read_text()
-  for name in ("api.load", "diffusion.cascade.Stage", "api.Model.upscale"):
+  for name in ("api.load", "diffusion.cascade.Stage", "model.Model.upscale"):
     assert f'id="lowdiff_jax.{name}"' in reference
