@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
   # ruff: noqa: F401
-  from lowdiff_jax.api import Model, config, fit, load
+  from lowdiff_jax.api import config, fit, load
   from lowdiff_jax.data.splits import Data, from_arrays
   from lowdiff_jax.diffusion.cascade import Cascaded, Stage, cascade
   from lowdiff_jax.diffusion.guidance import Guidance
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     Sampler,
   )
   from lowdiff_jax.experiment.defaults import latents, pixels, set_stages
+  from lowdiff_jax.generate.grids import grid, strip
   from lowdiff_jax.generate.samples import Samples
+  from lowdiff_jax.model import Model
   from lowdiff_jax.models.unified import UnifiedDenoiser
   from lowdiff_jax.types import Batch, Condition, Denoiser
 
@@ -44,7 +46,7 @@ _HOMES = {
   "Euler": "diffusion.sampler",
   "Guidance": "diffusion.guidance",
   "Heun": "diffusion.sampler",
-  "Model": "api",
+  "Model": "model",
   "SAMPLERS": "diffusion.sampler",
   "Sampler": "diffusion.sampler",
   "Samples": "generate.samples",
@@ -55,6 +57,7 @@ _HOMES = {
   "fit": "api",
   "flow": "diffusion.noise:flow_sigmas",
   "from_arrays": "data.splits",
+  "grid": "generate.grids",
   "pixels": "experiment.defaults",
   "latents": "experiment.defaults",
   "set_stages": "experiment.defaults",
@@ -62,6 +65,7 @@ _HOMES = {
   "image_keys": "diffusion.noise",
   "karras": "diffusion.noise:karras_sigmas",
   "load": "api",
+  "strip": "generate.grids",
 }
 __all__ = [
   "__version__",

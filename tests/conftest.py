@@ -1,12 +1,13 @@
 """Eight simulated devices, and programs that are compiled but once."""
 
+import contextlib
 import fcntl
 import os
 import shutil
 from pathlib import Path
 
 from launch.drill import bucket as emulator
-from tests import command_line
+from tests import command_line, wheels
 
 os.environ.update(command_line.environment(devices=8))
 
@@ -31,15 +32,21 @@ def pytest_collection_modifyitems(items):
   items.sort(key=place)
 
 
-@pytest.fixture(scope="session")
-def once(tmp_path_factory):
-  """A training of one worker for all: its folders, and what it printed."""
+@contextlib.contextmanager
+def by_one_worker(tmp_path_factory, name):
+  """A folder of all workers, which one at a time may look at and fill."""
   root = tmp_path_factory.getbasetemp()
   if "PYTEST_XDIST_WORKER" in os.environ:
     root = root.parent
-  folder = root / "once"
-  with open(root / "once.lock", "w") as lock:
+  with open(root / f"{name}.lock", "w") as lock:
     fcntl.flock(lock, fcntl.LOCK_EX)
+    yield root / name
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory):
+  """A training of one worker for all: its folders, and what it printed."""
+  with by_one_worker(tmp_path_factory, "once") as folder:
     if not (folder / "printed").exists():
       flags = f"--workdir={folder}/run", f"--config.data.dir={folder}/tfds"
       done = command_line.run(*flags)
@@ -62,6 +69,18 @@ def trained(tmp_path_factory, once, data_dir):
   shutil.copytree(once / "run", workdir)
   flags = (f"--workdir={workdir}", f"--config.data.dir={data_dir}")
   return workdir, flags, (once / "printed").read_text()
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory, once):
+  """The programs of an environment that has the wheel, built by one worker."""
+  with by_one_worker(tmp_path_factory, "installed") as folder:
+    if not (folder / "done").exists():
+      folder.mkdir()
+      wheel = wheels.build(folder / "source", once / "run")
+      wheels.install(wheel, folder / "environment")
+      (folder / "done").touch()
+  return folder / "environment" / "bin"
 
 
 @pytest.fixture(scope="session")

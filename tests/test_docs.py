@@ -2,6 +2,7 @@
 
 import importlib.util
 import itertools
+import json
 import os
 import re
 import shlex
@@ -20,16 +21,27 @@ PAGES = [
   *sorted(REPOSITORY.glob("docs/*.md")),
   *(REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md")),
 ]
+NOTEBOOK = REPOSITORY / "launch" / "colab.ipynb"
 # What starts a program of the repository, and a value that the reader replaces.
 PROGRAM = re.compile(r"([A-Z_]+=\S+ )*(\S*python[0-9.]*|lowdiff|bash|pip) ")
 PLACEHOLDER = re.compile(r"\b[A-Z]{3,}\b|\.\.\.")
 
 
+def blocks(path):
+  """The code in Bash of a page; of a notebook also what its text mentions."""
+  if path != NOTEBOOK:
+    return re.findall(r"```bash\n(.*?)```", path.read_text(), re.DOTALL)
+  cells = ["".join(c["source"]) for c in json.loads(path.read_text())["cells"]]
+  text = "\n\n".join(cells)
+  shell = re.findall(r"^%%bash\n(.*?)(?:\n\n|\Z)", text, re.DOTALL | re.M)
+  return [*shell, *re.findall(r"`((?:lowdiff|python) [^`]+)`", text)]
+
+
 def every_command():
   """Lines of code in Bash that start what the repository has, by page."""
   found = {}
-  for path in PAGES:
-    for block in re.findall(r"```bash\n(.*?)```", path.read_text(), re.DOTALL):
+  for path in (*PAGES, NOTEBOOK):
+    for block in blocks(path):
       for line in block.replace("\\\n", " ").splitlines():
         line = re.split(r"(?:^|\s)#", line)[0].strip()
         if PROGRAM.match(line) and not line.count('"') % 2:
@@ -87,7 +99,7 @@ def test_every_command_is_one(name):
 def test_every_field_that_is_named_exists():
   stages = {n for page in pages.names() for n in stage_names(read_page(page))}
   config = read_page("digits")
-  for path in PAGES:
+  for path in (*PAGES, NOTEBOOK):
     for name in re.findall(
       r"--config\.([a-z_0-9.]*[a-z_0-9])=", path.read_text()
     ):
@@ -133,5 +145,5 @@ def test_the_site_builds_without_warnings(tmp_path):
     away = [a for a in loaded if a.startswith(("http", "//"))]
     assert not away, f"{path.name}: {away}"
   reference = (tmp_path / "reference" / "index.html").read_text()
-  for name in ("api.load", "diffusion.cascade.Stage", "api.Model.upscale"):
+  for name in ("api.load", "diffusion.cascade.Stage", "model.Model.upscale"):
     assert f'id="lowdiff_jax.{name}"' in reference

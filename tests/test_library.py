@@ -226,6 +226,7 @@ def test_mistakes_are_value_errors_that_say_the_way_out(trained, tmp_path):
     (lambda: model.upscale(small.astype(float)), "expected uint8"),
     (lambda: model.upscale(small[:, :3, :3]), r"one of \[4\]"),
     (lambda: model.upscale(small.repeat(3, -1)), "the model 1"),
+    (lambda: model.export_edm(tmp_path / "a"), "EDM has no such network"),
     (lambda: ld.config("configs/none.py"), "there is no such file"),
     (lambda: ld.from_arrays(small.astype(float)), "expected uint8"),
     (lambda: ld.from_arrays(small), "expected at least 4"),

@@ -2,71 +2,20 @@
 
 import shutil
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
-import setuptools.build_meta
 
-import lowdiff_jax as ld
 from lowdiff_jax.cli import NAMES
 from lowdiff_jax.experiment import identity, pages
-from tests import command_line
+from tests import command_line, wheels
 from tests.command_line import REPOSITORY
-
-# What a wheel is made of.
-SOURCES = (
-  "pyproject.toml",
-  "setup.py",
-  "README.md",
-  "LICENSE",
-  *(path.name for path in REPOSITORY.glob("requirements*.txt")),
-)
-
-
-@pytest.fixture(scope="module")
-def wheel(trained, tmp_path_factory):
-  """The wheel of a copy of this tree, with a model in its box."""
-  source = tmp_path_factory.mktemp("source")
-  for name in SOURCES:
-    shutil.copy(REPOSITORY / name, source)
-  for name in ("lowdiff_jax", "configs"):
-    shutil.copytree(
-      REPOSITORY / name,
-      source / name,
-      ignore=shutil.ignore_patterns("__pycache__"),
-    )
-  ld.load(trained[0]).export(source / "lowdiff_jax" / "box" / "tiny")
-  with pytest.MonkeyPatch.context() as patch:
-    patch.chdir(source)
-    name = setuptools.build_meta.build_wheel(str(source))
-  return source / name
-
-
-@pytest.fixture(scope="module")
-def installed(wheel, tmp_path_factory):
-  """The programs of an environment that has the wheel, and all of this one's.
-
-  Nothing is downloaded.
-  """
-  root = tmp_path_factory.mktemp("environment")
-  new = [sys.executable, "-m", "venv", "--without-pip", root]
-  subprocess.run(new, check=True)
-  python = root / "bin" / "python"
-  pip = [sys.executable, "-m", "pip", f"--python={python}", "install"]
-  flags = ["--quiet", "--no-deps", "--no-index", "--no-compile"]
-  subprocess.run([*pip, *flags, wheel], check=True)
-  (packages,) = root.glob("lib/python*/site-packages")
-  others = [path for path in sys.path if path.endswith("site-packages")]
-  (packages / "others.pth").write_text("\n".join(others))
-  return root / "bin"
 
 
 def output(command, folder):
   """What a program prints, started in a folder without the repository."""
-  env = command_line.environment()
-  env.pop("PYTHONPATH", None)
+  env = wheels.environment()
   done = subprocess.run(
     command, cwd=folder, env=env, capture_output=True, text=True
   )

@@ -18,6 +18,7 @@ from lowdiff_jax.experiment.model_card import model_card, without_folders
 from lowdiff_jax.experiment.model_weights import WEIGHTS
 from lowdiff_jax.experiment.parts import build_experiment
 from lowdiff_jax.experiment.trained import Trained
+from lowdiff_jax.models.weights import edm_layout
 from lowdiff_jax.reading import read_json, reading
 from lowdiff_jax.types import UserError
 
@@ -48,6 +49,22 @@ def write(model: Trained, folder: AnyPath) -> None:
   }
   files.write_json(folder / CONFIG, without_folders(record))
   files.write_text(folder / CARD, model_card(model))
+
+
+def write_edm(model: Trained, path: AnyPath) -> None:
+  """Writes the EMA weights as safetensors, under the names of EDM's code.
+
+  Raises:
+    UserError: EDM has no such network.
+  """
+  config = model.experiment.config
+  if config.model.backbone != "unet" or config.cascade:
+    raise UserError(
+      "EDM has no such network: expected a U-Net of one resolution, such as "
+      "the baseline's"
+    )
+  state = edm_layout.published_state(model.params["backbone"])
+  model_weights.write(state, path)
 
 
 def read_config(folder: AnyPath) -> ConfigDict:

@@ -48,7 +48,15 @@ def enlarge(images: np.ndarray, side: int) -> np.ndarray:
 
 
 def grid(images: np.ndarray, columns: int) -> np.ndarray:
-  """Arranges [N,H,H,C] in one image, row by row, on white."""
+  """Arranges images in one, row by row, on white.
+
+  Args:
+    images: [N,H,H,C] uint8; small ones are enlarged.
+    columns: of the grid.
+
+  Returns:
+    [height,width,C] uint8.
+  """
   side = images.shape[1]
   cell = side * -(-MIN_CELL // side)
   images = enlarge(images, cell)
@@ -66,10 +74,10 @@ def strip(stages: Sequence[np.ndarray]) -> np.ndarray:
   """Arranges the results of all stages side by side, a row for each image.
 
   Args:
-    stages: [N,r_k,r_k,C], the last one of the highest resolution.
+    stages: [N,r_k,r_k,C] uint8, the last one of the highest resolution.
 
   Returns:
-    One image of N rows.
+    [height,width,C] uint8, of N rows.
   """
   side = stages[-1].shape[1]
   columns = [enlarge(images, side) for images in stages]

@@ -1,11 +1,16 @@
-"""Maps EDM's published U-Net parameters to `unet.UNet`."""
+"""Maps EDM's published U-Net parameters to `unet.UNet`, and back."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from lowdiff_jax.models.weights.tree import our_layout, place
+from lowdiff_jax.models.weights.tree import (
+  leaves,
+  our_layout,
+  place,
+  published_layout,
+)
 from lowdiff_jax.types import UserError
 
 # A buffer of the published U-Net, which is a constant here.
@@ -43,3 +48,25 @@ def unet_params(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
     leaf, array = our_layout(leaf, array)
     place(params, [*modules, leaf], array)
   return params
+
+
+def published_state(params: Mapping[str, Any]) -> dict[str, np.ndarray]:
+  """EDM's state dict of `unet.UNet`: the inverse of `unet_params`.
+
+  Args:
+    params: the parameter tree.
+
+  Returns:
+    Published name -> array. The buffers of the published code, which are
+    constants, are left out.
+  """
+  state = {}
+  for (*modules, leaf), array in leaves(params):
+    modules = [name for name in modules if name != "attention"]
+    if modules[0] == "mapping":
+      modules = modules[1:]
+    else:
+      modules[0] = modules[0].replace("_", ".", 1)
+    leaf, array = published_layout(leaf, array)
+    state[".".join([*modules, leaf])] = np.ascontiguousarray(array)
+  return state

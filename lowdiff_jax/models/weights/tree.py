@@ -1,6 +1,6 @@
-"""Places published arrays in a tree of parameters."""
+"""Places published arrays in a tree of parameters, and takes them out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,18 @@ def place(params: dict[str, Any], path: Sequence[str], array: Any) -> None:
   branch[leaf] = array.astype(np.float32)
 
 
+def leaves(
+  params: Mapping[str, Any],
+) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:
+  """The path and the array of each parameter of a tree; see `place`."""
+  for name, value in params.items():
+    if isinstance(value, Mapping):
+      for path, array in leaves(value):
+        yield (name, *path), array
+    else:
+      yield (name,), np.asarray(value)
+
+
 def our_layout(leaf: str, array: Any) -> tuple[str, Any]:
   """A weight of PyTorch's: "scale" if it is [C], else a transposed "kernel".
 
@@ -50,3 +62,10 @@ def our_layout(leaf: str, array: Any) -> tuple[str, Any]:
   if array.ndim == 1:
     return "scale", array
   return "kernel", array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T
+
+
+def published_layout(leaf: str, array: Any) -> tuple[str, Any]:
+  """The inverse of `our_layout`."""
+  if leaf not in ("scale", "kernel"):
+    return leaf, array
+  return "weight", array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T

@@ -98,6 +98,20 @@ def test_safetensors_and_npz_are_the_same(tmp_path):
     np.testing.assert_array_equal(array, again[name])
 
 
+@pytest.mark.parametrize("path", [DDPMPP, NCSNPP], ids=lambda path: path.stem)
+def test_the_published_layout_and_back(path):
+  """All of the file's arrays but its buffers, which are constants here."""
+  state = {
+    name.removeprefix("model."): array
+    for name, array in state_dict.read_state(path).items()
+    if not name.endswith("resample_filter")
+  }
+  back = edm_layout.published_state(edm_layout.unet_params(state))
+  assert back.keys() == state.keys()
+  for name, array in state.items():
+    np.testing.assert_array_equal(back[name], array)
+
+
 VP = {"embedding_type": "positional", "channel_mult_noise": 1}
 VP |= {"encoder_type": "standard", "resample_filter": [1, 1]}
 VE = {"embedding_type": "fourier", "channel_mult_noise": 2}
