@@ -17,8 +17,16 @@ import pytest
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
-# The files that take longest.
-LONGEST = ("resume", "buckets", "modes", "library", "collectives", "identity")
+# The files that take longest, the longest first.
+LONGEST = (
+  *("resume", "modes", "scores", "latents", "buckets", "mistakes", "plan"),
+  *("library", "collectives", "identity", "notebook", "study", "long_run"),
+)
+
+
+def pytest_xdist_auto_num_workers():
+  """One more than cores, as some always wait for a program."""
+  return (os.cpu_count() or 1) + 1
 
 
 def pytest_collection_modifyitems(items):
@@ -27,7 +35,8 @@ def pytest_collection_modifyitems(items):
 
   def place(item):
     name = item.path.stem.removeprefix("test_")
-    return item.path.parent != programs, name not in LONGEST
+    number = LONGEST.index(name) if name in LONGEST else len(LONGEST)
+    return item.path.parent != programs, number
 
   items.sort(key=place)
 
