@@ -1,6 +1,7 @@
 """The job of SLURM, with stand-ins for its programs."""
 
 import os
+import time
 
 import pytest
 
@@ -8,11 +9,20 @@ from tests.test_launchers import LAUNCH, script
 
 
 @pytest.mark.parametrize(
-  ("status", "requeued"),
-  [(0, False), (1, False), (2, False), (75, True), (137, True), (143, True)],
+  ("status", "minutes", "requeued"),
+  [
+    (0, 20, False),
+    (1, 20, False),
+    (2, 20, False),
+    (75, 20, True),
+    (75, 5, False),
+    (137, 20, True),
+    (137, 5, False),
+    (143, 5, True),
+  ],
 )
-def test_a_job_of_slurm_is_queued_again(status, requeued, tmp_path):
-  """With stand-ins for srun and scontrol."""
+def test_a_job_of_slurm_is_queued_again(status, minutes, requeued, tmp_path):
+  """With stand-ins for srun and scontrol, so many minutes after its start."""
   for name, line in (("srun", f"exit {status}"), ("scontrol", "")):
     program = tmp_path / name
     program.write_text(
@@ -25,6 +35,7 @@ def test_a_job_of_slurm_is_queued_again(status, requeued, tmp_path):
     PATH=f"{tmp_path}:{os.environ['PATH']}",
     SLURM_SUBMIT_DIR=str(tmp_path),
     SLURM_JOB_ID="11",
+    SLURM_JOB_START_TIME=str(int(time.time()) - 60 * minutes),
   )
   assert done.returncode == status
   calls = (tmp_path / "calls").read_text().splitlines()
