@@ -11,6 +11,16 @@ from lowdiff_jax.experiment.trained import Trained
 NETWORKS = {"unet": "EDM U-Net (DDPM++)", "dit": "LightningDiT"}
 
 
+_CASCADE = (
+  "A unified multi-scale denoiser that generates images as a cascade of",
+  "increasing resolutions (LowDiff, arXiv 2509.15342).",
+)
+_BASELINE = (
+  "The network of a LowDiff cascade (arXiv 2509.15342), trained at its last",
+  "resolution alone: what the cascade is compared with.",
+)
+
+
 def without_folders(value: Any) -> Any:
   """JSON in which each path is its last part: "folder:/home/me/cats" is
   "folder:cats". A model may be published, and others need not know the folders
@@ -48,17 +58,16 @@ def model_card(model: Trained) -> str:
     "tags: [diffusion, jax, flax, lowdiff]",
     "---",
     "",
-    f"# LowDiff cascade {sides}",
+    f"# LowDiff {'cascade' if config.cascade else 'baseline'} {sides}",
     "",
-    "A unified multi-scale denoiser that generates images as a cascade of",
-    "increasing resolutions (LowDiff, arXiv 2509.15342), trained with",
-    f"lowdiff_jax {code['version']}.",
+    *(_CASCADE if config.cascade else _BASELINE),
+    f"Trained with lowdiff_jax {code['version']}.",
     "",
     "| | |",
     "| --- | --- |",
     f"| network | {NETWORKS[config.model.backbone]}, {count:,} parameters |",
     f"| resolutions | {', '.join(map(str, resolutions(config)))} |",
-    f"| images | {_space(model)}, {spec.channels} channels, {labels} |",
+    f"| images | {_space(model)}, channels: {spec.channels}, {labels} |",
     f"| data | {without_folders(config.data.source)} |",
     f"| images seen in training | {model.images_seen:,} |",
     f"| weights | EMA, half-life {config.ema.half_life_images:,} images |",
