@@ -14,6 +14,8 @@ os.environ.update(command_line.environment(devices=8))
 import jax
 import pytest
 
+from tests import many_processes, runs
+
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
@@ -78,6 +80,18 @@ def trained(tmp_path_factory, once, data_dir):
   shutil.copytree(once / "run", workdir)
   flags = (f"--workdir={workdir}", f"--config.data.dir={data_dir}")
   return workdir, flags, (once / "printed").read_text()
+
+
+@pytest.fixture(scope="session")
+def two(tmp_path_factory, data_dir):
+  """The workdir of a run by two processes that nothing interrupted."""
+  with by_one_worker(tmp_path_factory, "two") as folder:
+    if not (folder / "done").exists():
+      both = runs.start_two(folder, data_dir, **runs.HALVES)
+      for status, _, errors in many_processes.results(both):
+        assert status == 0, errors
+      (folder / "done").touch()
+  return folder
 
 
 @pytest.fixture(scope="session")

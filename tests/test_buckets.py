@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 
@@ -12,8 +11,8 @@ import pytest
 
 import lowdiff_jax as ld
 from lowdiff_jax import buckets, files
-from tests import command_line
-from tests.test_resume import final_state, wait_for
+from lowdiff_jax.train.watchdog import STATUS
+from tests import command_line, many_processes, runs
 
 PAGE = "imagenet256.py:smoke"
 
@@ -39,43 +38,45 @@ def names(folder):
 
 @pytest.fixture(scope="module")
 def run(bucket, data_dir):
-  """A run in a bucket that was killed once."""
+  """A run of two processes in a bucket, of which one was killed."""
   workdir = files.expanded(f"{bucket}/run")
-  flags = f"--workdir={workdir}", f"--config.data.dir={data_dir}"
-  process = command_line.start(*flags)
-  mark = workdir / "checkpoints" / "5" / "commit_success.txt"
-  wait_for(process, mark.exists, "checkpoint")
-  process.send_signal(signal.SIGKILL)
-  process.communicate()
-  assert (workdir / ".train.lock").exists()
-  done = command_line.run(*flags)
-  assert done.returncode == 0, done.stderr
-  assert "resuming at step 5" in done.stdout and "Traceback" not in done.stderr
+  flags = workdir, data_dir, "--heartbeat=5"
+  both = runs.start_two(*flags, **runs.HALVES)
+  mark = workdir / "checkpoints" / "7" / "commit_success.txt"
+  runs.wait_for(both[0], mark.exists, "checkpoint")
+  both[1].kill()
+  (status, _, errors), _ = many_processes.results(both)
+  assert status == STATUS and "Traceback" not in errors, errors
+  (line,) = [x for x in errors.splitlines() if x.startswith("error: ")]
+  assert "process 1" in line
+  done = many_processes.results(runs.start_two(*flags, **runs.HALVES))
+  for status, _, errors in done:
+    assert status == 0 and "Traceback" not in errors, errors
+  assert "resuming at step 7" in done[0][1]
   return workdir
 
 
-def test_a_killed_run_ends_with_the_bits_of_one_on_a_disk(run, trained):
-  local, _, _ = trained
-  chex.assert_trees_all_equal(final_state(run), final_state(local))
-  assert training_logs(run) == training_logs(local)
-  there = {path.name for path in local.iterdir() if path.name[0] != "."}
-  assert names(run) | {"checkpoints"} == there
+def test_a_killed_run_ends_with_the_bits_of_one_on_a_disk(run, two):
+  chex.assert_trees_all_equal(runs.final_state(run), runs.final_state(two))
+  assert training_logs(run) == training_logs(two)
+  there = {path.name for path in two.iterdir() if path.name[0] != "."}
+  assert names(run) | {"checkpoints"} == there - {"done"}
   assert not os.path.exists(command_line.REPOSITORY / "gs:")
   # Each start has its own events.
   assert len(list((run / "tensorboard").iterdir())) == 2
   for image in ("samples/000000.png", "samples/grid.png"):
-    assert (run / image).read_bytes() == (local / image).read_bytes()
+    assert (run / image).read_bytes() == (two / image).read_bytes()
   scores = [
-    json.loads(next(iter(sorted((root / "scores").glob("*.json")))).read_text())
-    for root in (run, local)
+    json.loads(next(iter((root / "scores").glob("*.json"))).read_text())
+    for root in (run, two)
   ]
   assert scores[0]["generated"] == scores[1]["generated"]
   left = buckets.sums(run)
   assert not [name for name in left if name.endswith((".lock", ".npz"))]
 
 
-def test_a_model_is_loaded_and_exported(run, trained, bucket):
-  images = ld.load(trained[0]).sample(2)
+def test_a_model_is_loaded_and_exported(run, two, bucket):
+  images = ld.load(two).sample(2)
   model = ld.load(str(run))
   np.testing.assert_array_equal(model.sample(2), images)
   model.export(f"{bucket}/model")
@@ -84,7 +85,7 @@ def test_a_model_is_loaded_and_exported(run, trained, bucket):
 
 def test_a_damaged_object_of_a_checkpoint_is_named(run, caplog):
   """The checkpoint before it is used."""
-  folder = run / "checkpoints" / "10"
+  folder = run / "checkpoints" / "14"
   name = max(n for n in buckets.sums(folder) if n.startswith("ema/ocdbt."))
   before = (folder / name).read_bytes()
   (folder / name).write_bytes(before[:-1] + b"?")
@@ -92,7 +93,7 @@ def test_a_damaged_object_of_a_checkpoint_is_named(run, caplog):
     ld.load(str(run))
     (warning,) = [record.getMessage() for record in caplog.records]
     assert warning == (
-      f"{folder / name} is damaged: the checkpoint of step 5 is used instead"
+      f"{folder / name} is damaged: the checkpoint of step 7 is used instead"
     )
   finally:
     (folder / name).write_bytes(before)

@@ -14,8 +14,8 @@ from lowdiff_jax.experiment.parts import build_experiment
 from lowdiff_jax.experiment.sources import open_data
 from lowdiff_jax.types import UserError
 from tests import command_line, tiny
+from tests.runs import wait_for
 from tests.test_mistakes import mistake
-from tests.test_resume import wait_for
 
 PAGE = "imagenet256.py:smoke"
 

@@ -5,67 +5,18 @@ import subprocess
 import time
 
 import chex
-import jax
 import pytest
 
 from launch.drill.disk import SmallDisk
-from lowdiff_jax.train.checkpoint import Checkpoints
-from tests import command_line, many_processes, tiny
-
-# So many steps; what they are scored by is no matter.
-STEPS = 14
-FIELDS = {
-  "train.images": 8 * STEPS,
-  "train.log_images": 16,
-  "train.evaluate_images": 8 * STEPS,
-  "train.checkpoint_images": 8,
-  "evaluation.images": 0,
-  "evaluation.images_during_training": 0,
-}
-# For runs that nothing interrupts.
-ONE_CHECKPOINT = {"train.checkpoint_images": 8 * STEPS}
-
-
-def flags(workdir, data_dir, **fields):
-  fields = {**FIELDS, "data.dir": data_dir, **fields}
-  return [
-    f"--workdir={workdir}",
-    *(f"--config.{name}={value}" for name, value in fields.items()),
-  ]
-
-
-def start(workdir, data_dir, **fields):
-  return command_line.start(*flags(workdir, data_dir, **fields))
-
-
-def final_state(workdir):
-  checkpoints = Checkpoints(workdir / "checkpoints", create=False)
-  state = checkpoints.restore(tiny.experiment().state_shapes)
-  checkpoints.close()
-  return jax.device_get(state)
-
-
-def steps(workdir):
-  """The finished checkpoints."""
-  folders = (workdir / "checkpoints").glob("*")
-  return [int(path.name) for path in folders if path.name.isdigit()]
+from tests import command_line, many_processes, runs
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory, data_dir):
   workdir = tmp_path_factory.mktemp("whole")
-  done = command_line.run(*flags(workdir, data_dir, **ONE_CHECKPOINT))
+  done = command_line.run(*runs.flags(workdir, data_dir, **runs.ONE_CHECKPOINT))
   assert done.returncode == 0, done.stderr
-  return final_state(workdir)
-
-
-def wait_for(process, condition, what):
-  """Until the condition holds; a process that ends before it has failed."""
-  deadline = time.monotonic() + 600
-  while not condition():
-    assert process.poll() is None, process.communicate()
-    assert time.monotonic() < deadline, f"no {what}"
-    time.sleep(0.001)
+  return runs.final_state(workdir)
 
 
 def test_an_interrupted_run_ends_with_the_same_bits(
@@ -81,18 +32,20 @@ def test_an_interrupted_run_ends_with_the_same_bits(
 
     def interrupted(goal, interrupt):
       """A start that is interrupted after so many steps."""
-      process = start(workdir, data_dir)
-      done = max(steps(workdir), default=0)
+      process = runs.start(workdir, data_dir)
+      done = max(runs.steps(workdir), default=0)
       goal = max(goal, done + 1)
-      wait_for(process, lambda: max(steps(workdir), default=0) >= goal, "step")
+      runs.wait_for(
+        process, lambda: max(runs.steps(workdir), default=0) >= goal, "step"
+      )
       interrupt(process)
       printed, errors = process.communicate(timeout=120)
       assert f"resuming at step {done}" in printed or not done
-      assert goal <= max(steps(workdir)) < STEPS
+      assert goal <= max(runs.steps(workdir)) < runs.STEPS
       return process.returncode, printed, errors
 
     def kill(process):
-      wait_for(process, writing, "write")
+      runs.wait_for(process, writing, "write")
       process.kill()
 
     assert interrupted(2, kill)[0] == -signal.SIGKILL
@@ -118,29 +71,29 @@ def test_an_interrupted_run_ends_with_the_same_bits(
     assert "and saved; the same command goes on" in printed
     assert "Traceback" not in errors
     stopped = int(printed.split("stopped at step ")[1].split()[0])
-    assert stopped == max(steps(workdir))
+    assert stopped == max(runs.steps(workdir))
 
-    done = command_line.run(*flags(workdir, data_dir))
+    done = command_line.run(*runs.flags(workdir, data_dir))
     assert f"resuming at step {stopped}" in done.stdout, done.stderr
     left = [path.name for path in (workdir / "checkpoints").iterdir()]
     assert all(name.isdigit() for name in left), left
-    chex.assert_trees_all_equal(final_state(workdir), uninterrupted)
+    chex.assert_trees_all_equal(runs.final_state(workdir), uninterrupted)
     lines = (workdir / "metrics.jsonl").read_text().splitlines()
   logged = [line.split(",")[0] for line in lines if '"loss":' in line]
-  assert len(logged) == len(set(logged)) and f'{{"step": {STEPS}' in logged
+  assert len(logged) == len(set(logged)) and f'{{"step": {runs.STEPS}' in logged
 
 
 def test_one_training_at_a_time_and_samples_beside_it(tmp_path, data_dir):
   fields = {"train.images": 8_000_000, "train.evaluate_images": 8_000_000}
   fields |= {"train.checkpoint_images": 800, "train.log_images": 800}
-  process = start(tmp_path, data_dir, **fields)
-  wait_for(process, lambda: steps(tmp_path), "checkpoint")
+  process = runs.start(tmp_path, data_dir, **fields)
+  runs.wait_for(process, lambda: runs.steps(tmp_path), "checkpoint")
   process.send_signal(signal.SIGSTOP)  # It need not train meanwhile.
-  second = command_line.run(*flags(tmp_path, data_dir))
+  second = command_line.run(*runs.flags(tmp_path, data_dir))
   assert second.returncode == 2 and "Traceback" not in second.stderr
   expected = f"error: {tmp_path} is being written by process {process.pid} "
   assert expected in second.stderr
-  beside = command_line.run(*flags(tmp_path, data_dir), "--mode=sample")
+  beside = command_line.run(*runs.flags(tmp_path, data_dir), "--mode=sample")
   assert beside.returncode == 0, beside.stderr
   assert (tmp_path / "samples" / "grid.png").exists()
   process.send_signal(signal.SIGCONT)
@@ -151,25 +104,13 @@ def test_one_training_at_a_time_and_samples_beside_it(tmp_path, data_dir):
   assert "Traceback" not in errors
 
 
-def start_two(workdir, data_dir, **fields):
-  """A run of two processes with two devices each."""
-  fields = {**ONE_CHECKPOINT, **fields}
-  commands = [many_processes.main(*flags(workdir, data_dir, **fields))] * 2
-  return many_processes.start(commands, devices=2)
-
-
 @pytest.fixture(scope="module")
-def uninterrupted_two(tmp_path_factory, data_dir):
-  workdir = tmp_path_factory.mktemp("two")
-  both = start_two(workdir, data_dir, **{"evaluation.images": 20})
-  for status, _, errors in many_processes.results(both):
-    assert status == 0, errors
-  assert list((workdir / "scores").glob("*.json"))
-  return final_state(workdir)
+def uninterrupted_two(two):
+  return runs.final_state(two)
 
 
 def test_two_processes_are_one_to_rounding(uninterrupted, uninterrupted_two):
-  assert int(uninterrupted_two.step) == STEPS
+  assert int(uninterrupted_two.step) == runs.STEPS
   chex.assert_trees_all_close(
     uninterrupted_two.ema_params, uninterrupted.ema_params, atol=1e-3
   )
@@ -178,17 +119,19 @@ def test_two_processes_are_one_to_rounding(uninterrupted, uninterrupted_two):
 def test_sigterm_of_one_process_stops_all_at_the_same_step(
   uninterrupted_two, tmp_path, data_dir
 ):
-  both = start_two(tmp_path, data_dir)
+  both = runs.start_two(tmp_path, data_dir, **runs.HALVES)
   # Both compile, and agree later.
-  wait_for(both[0], (tmp_path / "config.json").exists, "config")
+  runs.wait_for(both[0], (tmp_path / "config.json").exists, "config")
   both[1].send_signal(signal.SIGTERM)
   done = many_processes.results(both)
   for status, _, errors in done:
     assert status == 128 + signal.SIGTERM and "Traceback" not in errors, errors
   stopped = int(done[0][1].split("stopped at step ")[1].split()[0])
-  assert steps(tmp_path) == [stopped] and stopped < STEPS
-  done = many_processes.results(start_two(tmp_path, data_dir))
+  assert runs.steps(tmp_path) == [stopped] and stopped < runs.STEPS
+  done = many_processes.results(
+    runs.start_two(tmp_path, data_dir, **runs.HALVES)
+  )
   for status, _, errors in done:
     assert status == 0, errors
   assert f"resuming at step {stopped}" in done[0][1]
-  chex.assert_trees_all_equal(final_state(tmp_path), uninterrupted_two)
+  chex.assert_trees_all_equal(runs.final_state(tmp_path), uninterrupted_two)

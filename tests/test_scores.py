@@ -14,8 +14,8 @@ from lowdiff_jax.experiment.evaluation import make_evaluator
 from lowdiff_jax.types import UserError
 from tests import command_line, tiny
 from tests.inception import write_trunk
+from tests.runs import wait_for
 from tests.test_mistakes import mistake
-from tests.test_resume import wait_for
 
 
 @pytest.fixture(scope="module")
