@@ -130,10 +130,23 @@ def _with_cascade(config: ConfigDict, cascade: bool) -> ConfigDict:
     config.cascade = cascade
     config.sampling.checkpoint = -1
     if config.sampling.model:
-      config.sampling.model = named_models.beside(config.sampling.model) or ""
+      return _beside(config)
   # Weights of one would not fit the other, and time does not depend on them.
   config.model.init_from = ""
   return config
+
+
+def _beside(config: ConfigDict) -> ConfigDict:
+  """The baseline's own config, and so its own schedule."""
+  model = named_models.beside(config.sampling.model)
+  if model is None:
+    config.sampling.model = ""
+    return config
+  own = named_models.read_config(model)
+  for section in ("data", "baseline", "benchmark", "sampling", "evaluation"):
+    own[section] = config[section]
+  own.sampling.model = model
+  return own
 
 
 def _remats(experiment: Experiment, data: Data) -> list[Experiment]:
