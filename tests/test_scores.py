@@ -45,11 +45,10 @@ def scores(workdir, pattern):
 
 
 FIGURES = {
-  "frechet_distance_768",
-  "sfid",
-  "kid_768",
-  "precision_768",
-  "recall_768",
+  "frechet_distance_768_at_75",
+  "kid_768_at_75",
+  "precision_768_at_75",
+  "recall_768_at_75",
 }
 
 
@@ -65,7 +64,7 @@ def test_ranges_of_seeds_against_a_reference_that_is_made_once(
   assert [r["protocol"]["indices"] for r in records] == ["0..11", "12..23"]
   a, b = (record["generated"] for record in records)
   assert a.keys() == records[0]["held_out"].keys() == FIGURES
-  assert a["frechet_distance_768"] != b["frechet_distance_768"]
+  assert a["kid_768_at_75"] != b["kid_768_at_75"]
   (summary,) = scores(workdir, "*_images_12_*_and_1_more.json")
   for name in FIGURES:
     np.testing.assert_allclose(summary["mean"][name], (a[name] + b[name]) / 2)
