@@ -131,10 +131,10 @@ def test_a_model_is_sampled_by_name(trained, exported, tmp_path):
   flags = f"--model={exported}", f"--workdir={tmp_path}", "--mode=sample"
   done = command_line.run(*flags, config=None)
   assert "10 images of step 10" in done.stdout, done.stderr
-  ours, theirs = (
-    folder / "samples" / "000003.png" for folder in (tmp_path, trained[0])
-  )
-  assert ours.read_bytes() == theirs.read_bytes()
+  ours = np.asarray(Image.open(tmp_path / "samples" / "000003.png"))
+  theirs = ld.load(trained[0]).sample(10)[3, ..., 0]
+  # On eight devices here: that may round the other way.
+  assert np.abs(ours.astype(int) - theirs).max() <= 1
   for flag, said in (
     ("--config.model.channels=16", "config.model.channels = 16, but "),
     ("--mode=train", "set --config.model.init_from"),
