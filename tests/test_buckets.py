@@ -91,7 +91,9 @@ def test_a_damaged_object_of_a_checkpoint_is_named(run, caplog):
   (folder / name).write_bytes(before[:-1] + b"?")
   try:
     ld.load(str(run))
-    (warning,) = [record.getMessage() for record in caplog.records]
+    (warning,) = [
+      r.getMessage() for r in caplog.records if r.levelname == "WARNING"
+    ]
     assert warning == (
       f"{folder / name} is damaged: the checkpoint of step 7 is used instead"
     )

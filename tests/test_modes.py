@@ -147,18 +147,12 @@ def test_a_model_is_sampled_by_name(trained, exported, tmp_path):
 def test_benchmark_against_a_baseline_of_the_same_recipe(
   trained, exported, tmp_path
 ):
-  workdir = tmp_path
-  done = command_line.run(
-    f"--model={exported}",
-    f"--workdir={workdir}",
-    trained[1][1],
-    "--mode=benchmark",
-    config=None,
-  )
+  flags = f"--model={exported}", f"--workdir={tmp_path}", trained[1][1]
+  done = command_line.run(*flags, "--mode=benchmark", config=None)
   assert done.returncode == 0, done.stderr
   printed = done.stdout
   assert "cascade is" in printed and "3 steps of heun" in printed
-  record = json.loads((workdir / "benchmark.json").read_text())
+  record = json.loads((tmp_path / "benchmark.json").read_text())
   cascade, heun, own = record["rows"]
   assert cascade["nfe"] == {"4x4": 3, "8x8": 2} and heun["nfe"] == {"8x8": 5}
   assert (

@@ -43,13 +43,13 @@ TEXTS = {
   "benchmark": (
     r" images/s +cascade is +NFE .*\n"
     r"cascade +\d+\.\d +1\.00x .*\n"
-    r"baseline, 18 steps of heun +\d+\.\d +\d+\.\d\dx +35 "
+    r"baseline, 6 steps of dpmpp_2m +\d+\.\d +\d+\.\d\dx +12 "
   ),
   "tune": (
     r" images/s +NFE  frechet_distance_of_8_images\n"
     r"config +[\d.]+ +10\+5 +[\d.]+\n"
     r"best +[\d.]+ +\d+\+\d+ +[\d.]+\n"
-    r"the search scored \d+ images in \d+ s\n"
+    r"the search scored \d+ images in \d+ s\n(?s:.*)"
     r"\{'stages\.s4\.sampler': '\w+',"
   ),
   "report": r"runs/digits/report\.html\s*$",
