@@ -162,7 +162,8 @@ class Model:
     Returns:
       Images/s, NFE, FLOPs, memory and more of each; print it for a table.
     """
-    return speeds.compare([self._trained, *(o._trained for o in others)])
+    models = (self, *others)
+    return speeds.compare([(m._trained, m.stages) for m in models])
 
   def tune(self) -> "Tuned":
     """Searches a better schedule, as `--mode=tune` does by `config.tune`.

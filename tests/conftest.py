@@ -87,20 +87,20 @@ def two(tmp_path_factory, data_dir):
   """The workdir of a run by two processes that nothing interrupted."""
   with by_one_worker(tmp_path_factory, "two") as folder:
     if not (folder / "done").exists():
-      both = runs.start_two(folder, data_dir, **runs.HALVES)
+      both = runs.start_two(folder / "run", data_dir, **runs.HALVES)
       for status, _, errors in many_processes.results(both):
         assert status == 0, errors
       (folder / "done").touch()
-  return folder
+  return folder / "run"
 
 
 @pytest.fixture(scope="session")
-def installed(tmp_path_factory, once):
+def installed(tmp_path_factory):
   """The programs of an environment that has the wheel, built by one worker."""
   with by_one_worker(tmp_path_factory, "installed") as folder:
     if not (folder / "done").exists():
       folder.mkdir()
-      wheel = wheels.build(folder / "source", once / "run")
+      wheel = wheels.build(folder / "source")
       wheels.install(wheel, folder / "environment")
       (folder / "done").touch()
   return folder / "environment" / "bin"

@@ -60,7 +60,7 @@ def test_a_killed_run_ends_with_the_bits_of_one_on_a_disk(run, two):
   chex.assert_trees_all_equal(runs.final_state(run), runs.final_state(two))
   assert training_logs(run) == training_logs(two)
   there = {path.name for path in two.iterdir() if path.name[0] != "."}
-  assert names(run) | {"checkpoints"} == there - {"done"}
+  assert names(run) | {"checkpoints"} == there
   assert not os.path.exists(command_line.REPOSITORY / "gs:")
   # Each start has its own events.
   assert len(list((run / "tensorboard").iterdir())) == 2

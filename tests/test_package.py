@@ -34,7 +34,7 @@ def test_a_model_comes_with_the_package(installed, tmp_path):
   code = (
     "import lowdiff_jax as ld\n"
     "from lowdiff_jax.experiment.identity import code_version\n"
-    "print(ld.load('tiny').sample(2).shape)\n"
+    "print(ld.load('digits').sample(2).shape)\n"
     "print(ld.__file__)\n"
     "print(code_version()['sha256'])"
   )

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import setuptools.build_meta
 
-import lowdiff_jax as ld
 from tests import command_line
 from tests.command_line import REPOSITORY
 
@@ -22,8 +21,8 @@ SOURCES = (
 )
 
 
-def build(source: Path, workdir: Path) -> Path:
-  """The wheel of a copy of this tree, with the model of a run in its box."""
+def build(source: Path) -> Path:
+  """The wheel of a copy of this tree."""
   source.mkdir()
   for name in SOURCES:
     shutil.copy(REPOSITORY / name, source)
@@ -33,7 +32,6 @@ def build(source: Path, workdir: Path) -> Path:
       source / name,
       ignore=shutil.ignore_patterns("__pycache__"),
     )
-  ld.load(workdir).export(source / "lowdiff_jax" / "box" / "tiny")
   with pytest.MonkeyPatch.context() as patch:
     patch.chdir(source)
     name = setuptools.build_meta.build_wheel(str(source))

@@ -12,7 +12,7 @@ from lowdiff_jax.buckets import AnyPath
 from lowdiff_jax.data.splits import Data
 from lowdiff_jax.diffusion.cascade import Stage
 from lowdiff_jax.distributed import is_main
-from lowdiff_jax.experiment import identity, named_models
+from lowdiff_jax.experiment import identity, named_models, speeds
 from lowdiff_jax.experiment.cost import training_macs
 from lowdiff_jax.experiment.evaluation import make_evaluator
 from lowdiff_jax.experiment.parts import Experiment, build_experiment
@@ -30,7 +30,6 @@ from lowdiff_jax.profiling import flops, throughput
 class Entry(NamedTuple):
   """A row of the table: stages of a model, which may not be trained."""
 
-  name: str
   model: Trained
   stages: Sequence[Stage]
   is_trained: bool
@@ -53,7 +52,8 @@ def run(config: ConfigDict, workdir: AnyPath) -> None:
   entries = _entries(cascade, single, workdir)
   peak = flops.peak(config.model.dtype)
   batch_size = entries[0].model.batch_size(config.benchmark.batch_size)
-  rows = _time_sampling(entries, batch_size, peak.flops)
+  ways = [(entry.model, entry.stages) for entry in entries]
+  rows = speeds.compare(ways, peak.flops)
   training = [
     _time_training(experiment, data, peak.flops)
     for experiment in _remats(cascade, data)
@@ -104,12 +104,7 @@ def _entries(
   ):
     trained = _trained(experiment, folder)
     model = trained or Trained(experiment, experiment.init().params, 0, 0)
-    for stages in ways:
-      name = "cascade"
-      if experiment is single:
-        (stage,) = stages
-        name = f"baseline, {stage.steps} steps of {stage.sampler.name}"
-      found.append(Entry(name, model, stages, trained is not None))
+    found += [Entry(model, stages, trained is not None) for stages in ways]
   return found
 
 
@@ -160,26 +155,6 @@ def _remats(experiment: Experiment, data: Data) -> list[Experiment]:
     config.model.remat = policy
     experiments.append(build_experiment(config, data.train.spec, data.latents))
   return experiments
-
-
-@console.taking("timing the sampling")
-def _time_sampling(
-  entries: Sequence[Entry], batch_size: int, peak: float
-) -> list[dict[str, Any]]:
-  """Speed, cost and memory of each entry."""
-  candidates = [
-    throughput.Candidate(
-      entry.name,
-      entry.stages,
-      entry.model.experiment.generator,
-      entry.model.params,
-    )
-    for entry in entries
-  ]
-  repeats = entries[0].model.experiment.config.benchmark.repeats
-  return throughput.benchmark(
-    candidates, batch_size=batch_size, repeats=repeats, peak=peak
-  )
 
 
 @console.taking("timing the training step")

@@ -66,7 +66,7 @@ _SAMPLING = (
     "class of all images; -1: all classes in turn",
   ),
   Field("sampling.batch_size", 500, batch_size, "images per batch"),
-  Field("sampling.model", "", text, "--model; '': the run's own checkpoint"),
+  Field("sampling.model", "", text, "a trained model; '': the run's own"),
   Field(
     "sampling.checkpoint",
     -1,
