@@ -19,36 +19,36 @@ def uninterrupted(tmp_path_factory, data_dir):
   return runs.final_state(workdir)
 
 
+def interrupted(workdir, data_dir, goal, interrupt):
+  """A start that is interrupted after so many steps: status and output."""
+  process = runs.start(workdir, data_dir)
+  done = max(runs.steps(workdir), default=0)
+  goal = max(goal, done + 1)
+  runs.wait_for(
+    process, lambda: max(runs.steps(workdir), default=0) >= goal, "step"
+  )
+  interrupt(process)
+  printed, errors = process.communicate(timeout=120)
+  assert f"resuming at step {done}" in printed or not done
+  assert goal <= max(runs.steps(workdir)) < runs.STEPS
+  return process.returncode, printed, errors
+
+
 def test_an_interrupted_run_ends_with_the_same_bits(
   uninterrupted, tmp_path, data_dir
 ):
   """Killed in a write, out of disk space, and stopped."""
   with SmallDisk(tmp_path / "disk", 32) as disk:
     workdir = disk.folder / "run"
-
-    def writing():
-      """A checkpoint is under way."""
-      return any((workdir / "checkpoints").glob("*.orbax-checkpoint-tmp*"))
-
-    def interrupted(goal, interrupt):
-      """A start that is interrupted after so many steps."""
-      process = runs.start(workdir, data_dir)
-      done = max(runs.steps(workdir), default=0)
-      goal = max(goal, done + 1)
-      runs.wait_for(
-        process, lambda: max(runs.steps(workdir), default=0) >= goal, "step"
-      )
-      interrupt(process)
-      printed, errors = process.communicate(timeout=120)
-      assert f"resuming at step {done}" in printed or not done
-      assert goal <= max(runs.steps(workdir)) < runs.STEPS
-      return process.returncode, printed, errors
+    run = workdir, data_dir
 
     def kill(process):
-      runs.wait_for(process, writing, "write")
+      """While a checkpoint is under way."""
+      unfinished = "checkpoints/*.orbax-checkpoint-tmp*"
+      runs.wait_for(process, lambda: any(workdir.glob(unfinished)), "write")
       process.kill()
 
-    assert interrupted(2, kill)[0] == -signal.SIGKILL
+    assert interrupted(*run, 2, kill)[0] == -signal.SIGKILL
     # The lock of a dead process is no obstacle.
     assert (workdir / ".train.lock").exists()
 
@@ -59,21 +59,21 @@ def test_an_interrupted_run_ends_with_the_same_bits(
         assert time.monotonic() - since < 60
         time.sleep(0.01)
 
-    status, _, errors = interrupted(5, fill)
+    status, _, errors = interrupted(*run, 5, fill)
     assert status == 2 and "Traceback" not in errors, errors
     (line,) = [x for x in errors.splitlines() if x.startswith("error: ")]
     assert f"error: {workdir}/" in line and "cannot be written (" in line
     assert not (workdir / ".train.lock").exists()
     disk.free()
 
-    status, printed, errors = interrupted(8, subprocess.Popen.terminate)
+    status, printed, errors = interrupted(*run, 8, subprocess.Popen.terminate)
     assert status == 128 + signal.SIGTERM, errors
     assert "and saved; the same command goes on" in printed
     assert "Traceback" not in errors
     stopped = int(printed.split("stopped at step ")[1].split()[0])
     assert stopped == max(runs.steps(workdir))
 
-    done = command_line.run(*runs.flags(workdir, data_dir))
+    done = command_line.run(*runs.flags(*run))
     assert f"resuming at step {stopped}" in done.stdout, done.stderr
     left = [path.name for path in (workdir / "checkpoints").iterdir()]
     assert all(name.isdigit() for name in left), left
