@@ -25,6 +25,7 @@ with locks.locked(files.expanded(sys.argv[1]), "train"):
   print("held", flush=True)
   sys.stdin.readline()
 """
+_PROGRAM = [sys.executable, "-m", "lowdiff_jax.main"]
 COMPILED = Path.home() / ".cache" / "lowdiff_jax" / "tests"
 
 
@@ -45,10 +46,8 @@ def command(
   *arguments: str, config: str | None = "digits.py:smoke"
 ) -> list[str]:
   """The command with a config of the repository, or without one."""
-  program = [sys.executable, "-m", "lowdiff_jax.main"]
-  if config is not None:
-    program.append(f"--config={REPOSITORY}/configs/{config}")
-  return [*program, *arguments]
+  page = [f"--config={REPOSITORY}/configs/{config}"] if config else []
+  return [*_PROGRAM, *page, *arguments]
 
 
 def run(
@@ -59,36 +58,35 @@ def run(
 ) -> subprocess.CompletedProcess:
   """Runs it to its end, with at most so many KiB of address space."""
   words = command(*arguments, config=config)
-  if memory == "unlimited":
-    return forked.run(words[3:], REPOSITORY, environment(**env), timeout=300)
-  limited = ["bash", "-c", f'ulimit -v {memory}; exec "$@"', "bash"]
-  return subprocess.run(
-    [*limited, *words],
-    cwd=REPOSITORY,
-    env=environment(**env),
-    capture_output=True,
-    text=True,
-    timeout=300,
-  )
+  if memory != "unlimited":
+    words = ["bash", "-c", f'ulimit -v {memory}; exec "$@"', "bash", *words]
+  process = popen(words, environment(**env))
+  try:
+    printed, errors = process.communicate(timeout=300)
+  finally:
+    process.kill()
+  return subprocess.CompletedProcess(words, process.returncode, printed, errors)
 
 
 def start(
   *arguments: str, config: str | None = "digits.py:smoke", **env: str
 ) -> subprocess.Popen:
   """Starts it."""
-  return _piped(command(*arguments, config=config), **env)
+  return popen(command(*arguments, config=config), environment(**env))
 
 
 def start_program(text: str, *arguments: str) -> subprocess.Popen:
   """Starts a program in Python."""
-  return _piped([sys.executable, "-c", text, *arguments])
+  return popen([sys.executable, "-c", text, *arguments], environment())
 
 
-def _piped(words: list[str], **env: str) -> subprocess.Popen:
+def popen(words: list[str], variables: dict[str, str]) -> subprocess.Popen:
+  """Starts a program with pipes; the command line where it is imported."""
+  program, words = subprocess.Popen, list(words)
+  if words[: len(_PROGRAM)] == _PROGRAM:
+    program, words = forked.Popen, words[len(_PROGRAM) :]
   pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-  return subprocess.Popen(
-    words, cwd=REPOSITORY, env=environment(**env), text=True, **pipes
-  )
+  return program(words, cwd=REPOSITORY, env=variables, text=True, **pipes)
 
 
 def lock_holder(folder: object) -> subprocess.Popen:

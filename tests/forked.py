@@ -1,4 +1,4 @@
-"""Runs the command line in a process that has imported its modules.
+"""Starts the command line in processes that have imported its modules.
 
 Importing them is a third of what a tiny run costs. A server that has done so
 forks a process for each command, before JAX starts a device: all else is as
@@ -6,85 +6,110 @@ with `python -m lowdiff_jax.main`.
 """
 
 import atexit
+import ctypes
 import functools
 import json
 import os
-import select
+import socket
 import subprocess
 import sys
-import tempfile
-from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+# Libraries read them when a program starts, and not when they are imported.
+_READ_LATER = (
+  *("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"),
+  "XLA_FLAGS",
+)
+_PR_SET_CHILD_SUBREAPER = 36
 _SERVER = """
-import importlib, json, os, runpy, sys
+import importlib, json, os, runpy, socket, sys
+from jax._src import compiler, distributed
 from lowdiff_jax.cli import NAMES, main
 import sklearn.linear_model
 for name in NAMES:
   importlib.import_module(f"lowdiff_jax.cli.{name}")
-for line in sys.stdin:
-  command = json.loads(line)
-  if not os.fork():
-    break
-  _, status = os.wait()
-  print(os.waitstatus_to_exitcode(status), flush=True)
-else:
-  sys.exit()
-for number, file in enumerate(command["files"]):
-  os.dup2(os.open(file, os.O_RDWR), number)
+
+# JAX lets process 0 alone keep what it has compiled, and on CPUs the others
+# find nothing that it has kept.
+write = compiler._cache_write
+
+def _cache_write(*args):
+  state = distributed.global_state
+  number, state.process_id = state.process_id, 0
+  try:
+    write(*args)
+  finally:
+    state.process_id = number
+
+compiler._cache_write = _cache_write
+requests = socket.socket(fileno=int(sys.argv[1]))
+while True:
+  message, files, _, _ = socket.recv_fds(requests, 2**20, 3)
+  if not message:
+    sys.exit()
+  between = os.fork()
+  if not between:
+    program = os.fork()
+    if not program:
+      break
+    requests.send(str(program).encode())
+    os._exit(0)
+  os.waitpid(between, 0)
+  requests.send(b"orphaned")
+  for file in files:
+    os.close(file)
+requests.close()
+for number, file in enumerate(files):
+  os.dup2(file, number)
+  os.close(file)
+command = json.loads(message)
+os.environ.update(command["environment"])
 sys.argv = command["words"]
 runpy.run_module("lowdiff_jax.main", run_name="__main__", alter_sys=True)
 """
 
 
 @functools.cache
-def _server(folder: Path, environment: frozenset) -> subprocess.Popen:
+def _server(folder: Path, environment: frozenset) -> socket.socket:
   """One for each environment: libraries read it when they are imported."""
+  requests, served = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
   server = subprocess.Popen(
-    [sys.executable, "-c", _SERVER],
+    [sys.executable, "-c", _SERVER, str(served.fileno())],
     cwd=folder,
     env=dict(environment),
-    stdin=subprocess.PIPE,
-    stdout=subprocess.PIPE,
-    text=True,
+    stdout=subprocess.DEVNULL,
+    pass_fds=[served.fileno()],
     start_new_session=True,
   )
+  served.close()
   atexit.register(server.kill)
-  return server
+  return requests
 
 
-def run(
-  words: Sequence[str],
-  folder: Path,
-  environment: Mapping[str, str],
-  timeout: float,
-) -> subprocess.CompletedProcess:
-  """Runs `python -m lowdiff_jax.main`, with these words after it, to its end.
+def _adopts_orphans(adopts: bool) -> None:
+  """Whether orphans among its descendants become this process's children."""
+  ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, int(adopts), 0, 0, 0)
 
-  Args:
-    words: arguments.
-    folder: where it runs.
-    environment: its variables.
-    timeout: seconds.
 
-  Returns:
-    Its exit status and what it printed.
+class Popen(subprocess.Popen):
+  """`subprocess.Popen`, for the arguments of `python -m lowdiff_jax.main`."""
 
-  Raises:
-    subprocess.TimeoutExpired: it had not ended by then.
-  """
-  ours = {k: v for k, v in environment.items() if k != "PYTEST_CURRENT_TEST"}
-  server = _server(folder, frozenset(ours.items()))
-  with tempfile.TemporaryDirectory() as printed:
-    files = [os.devnull, f"{printed}/stdout", f"{printed}/stderr"]
-    for file in files[1:]:
-      Path(file).touch()
-    request = {"files": files, "words": ["lowdiff_jax/main.py", *words]}
-    print(json.dumps(request), file=server.stdin, flush=True)
-    if not select.select([server.stdout], [], [], timeout)[0]:
-      os.killpg(server.pid, 9)
-      _server.cache_clear()
-      raise subprocess.TimeoutExpired(request["words"], timeout)
-    status = int(server.stdout.readline())
-    out, errors = (Path(file).read_text() for file in files[1:])
-  return subprocess.CompletedProcess(request["words"], status, out, errors)
+  def _execute_child(self, args: list[str], *rest: Any) -> None:
+    folder, environment, ends = rest[4], dict(rest[5]), rest[9:15]
+    files = stdin, stdout, stderr = ends[0], ends[3], ends[5]
+    environment.pop("PYTEST_CURRENT_TEST", None)
+    later = {k: environment.pop(k) for k in _READ_LATER if k in environment}
+    requests = _server(folder, frozenset(environment.items()))
+    words = ["lowdiff_jax/main.py", *args]
+    message = json.dumps({"environment": later, "words": words})
+    _adopts_orphans(True)
+    try:
+      socket.send_fds(requests, [message.encode()], files)
+      self.pid = int(requests.recv(32))
+      assert requests.recv(32) == b"orphaned"
+    finally:
+      _adopts_orphans(False)
+    self._child_created = True
+    for file in {stdin, stdout, stderr}:
+      os.close(file)

@@ -1,31 +1,9 @@
 """Starts programs that are the processes of one run, on this machine."""
 
-import subprocess
 import sys
 
 from launch.local_processes import free_port
 from tests import command_line
-
-# JAX lets process 0 alone keep what it has compiled, and on CPUs the others
-# find nothing that it has kept.
-_KEEP = """
-from jax._src import compiler, distributed
-write = compiler._cache_write
-
-def _cache_write(*args):
-  state = distributed.global_state
-  number, state.process_id = state.process_id, 0
-  try:
-    write(*args)
-  finally:
-    state.process_id = number
-
-compiler._cache_write = _cache_write
-"""
-_MAIN = """
-import runpy
-runpy.run_module("lowdiff_jax.main", run_name="__main__", alter_sys=True)
-"""
 
 
 def start(commands, variables=None, devices=1, address=None):
@@ -51,22 +29,11 @@ def start(commands, variables=None, devices=1, address=None):
     }
 
   return [
-    subprocess.Popen(
-      command,
-      cwd=command_line.REPOSITORY,
-      env=command_line.environment(devices, **(variables or of_jax)(i)),
-      stdout=subprocess.PIPE,
-      stderr=subprocess.PIPE,
-      text=True,
+    command_line.popen(
+      command, command_line.environment(devices, **(variables or of_jax)(i))
     )
     for i, command in enumerate(commands)
   ]
-
-
-def main(*arguments):
-  """The command line in one of several processes."""
-  program, _, _, *words = command_line.command(*arguments)
-  return [program, "-c", _KEEP + _MAIN, *words]
 
 
 def python(*programs):

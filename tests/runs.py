@@ -42,7 +42,7 @@ def start(workdir, data_dir, **fields):
 def start_two(workdir, data_dir, *more, **fields):
   """A run of two processes with two devices each."""
   words = *flags(workdir, data_dir, **fields), *more
-  return many_processes.start([many_processes.main(*words)] * 2, devices=2)
+  return many_processes.start([command_line.command(*words)] * 2, devices=2)
 
 
 def steps(workdir):
