@@ -9,6 +9,8 @@ from playwright.sync_api import sync_playwright
 
 # Widths of a laptop's and of a phone's window.
 LAPTOP, PHONE = 1280, 390
+# Milliseconds that a page may take beside other tests.
+PATIENCE = 120_000
 
 
 @contextlib.contextmanager
@@ -32,7 +34,7 @@ def opened(browser, address, width=LAPTOP, **context):
   """A page at an address, and the list of the errors that it logs."""
   size = {"width": width, "height": 900}
   page = browser.new_context(viewport=size, **context).new_page()
-  page.set_default_timeout(120_000)
+  page.set_default_timeout(PATIENCE)
   errors = []
   page.on("pageerror", lambda error: errors.append(str(error)))
   page.on(

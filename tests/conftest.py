@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import gc
 import os
 import shutil
 from pathlib import Path
@@ -17,6 +18,8 @@ import pytest
 from tests import many_processes, runs
 
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+# Tracing makes many objects, and no garbage of them.
+gc.set_threshold(50_000)
 
 
 # The files that take longest, the longest first.

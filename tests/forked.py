@@ -23,7 +23,7 @@ _READ_LATER = (
 )
 _PR_SET_CHILD_SUBREAPER = 36
 _SERVER = """
-import importlib, json, os, runpy, socket, sys
+import gc, importlib, json, os, runpy, socket, sys
 from jax._src import compiler, distributed
 from lowdiff_jax.cli import NAMES, main
 import sklearn.linear_model
@@ -43,6 +43,9 @@ def _cache_write(*args):
     state.process_id = number
 
 compiler._cache_write = _cache_write
+# Tracing makes many objects, and no garbage of them.
+gc.freeze()
+gc.set_threshold(50_000)
 requests = socket.socket(fileno=int(sys.argv[1]))
 while True:
   message, files, _, _ = socket.recv_fds(requests, 2**20, 3)

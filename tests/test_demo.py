@@ -1,6 +1,7 @@
 """The demo page: real clicks in a real browser, and what it refuses."""
 
 import base64
+import contextlib
 import io
 import socket
 import urllib.error
@@ -10,6 +11,7 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
+from playwright.sync_api import TimeoutError, expect
 
 import lowdiff_jax as ld
 from launch.local_processes import free_port
@@ -68,6 +70,17 @@ def click(shown, name):
   shown.get_by_role("button", name=name, exact=True).click()
 
 
+def upload(shown, path):
+  """Chooses a file to upscale, again if the page did not listen yet."""
+  chosen = shown.locator("input[type=file]:not([disabled])").last
+  name = shown.get_by_text(path.name).first
+  for _ in range(4):
+    chosen.set_input_files(path)
+    with contextlib.suppress(TimeoutError):
+      return name.wait_for(timeout=browser.PATIENCE / 4)
+  raise AssertionError(f"{path.name} is not shown")
+
+
 def shown_pixels(shown, k):
   """Picture k of the page, [H,W,3]."""
   image = shown.locator(".stage img:visible").nth(k)
@@ -92,7 +105,8 @@ def test_a_click_shows_every_stage_and_the_baseline(served, chromium, model):
   assert cells[8:10] == ["cascade", "5"] and cells[13] == "5"
   shown.get_by_label("number input for Steps at 4x4").fill("1")
   click(shown, "Generate")
-  shown.locator(".times td:visible").get_by_text("1", exact=True).wait_for()
+  evaluations = shown.locator(".times td:visible").nth(1)
+  expect(evaluations).to_have_text("1", timeout=browser.PATIENCE)
   shown.context.grant_permissions(["clipboard-read", "clipboard-write"])
   shown.locator("#overrides button").click()
   copied = shown.evaluate("navigator.clipboard.readText()")
@@ -105,18 +119,14 @@ def test_uploads_are_upscaled_or_refused_in_words(served, chromium, tmp_path):
   shown, _ = browser.opened(chromium, served, browser.PHONE)
   assert browser.fits(shown)
   shown.get_by_role("tab", name="Upscale").click()
-  upload = shown.locator("input[type=file]:not([disabled])").last
   (tmp_path / "bad.png").write_text("no picture")
-  upload.set_input_files(tmp_path / "bad.png")
-  shown.get_by_text("bad.png").first.wait_for()
+  upload(shown, tmp_path / "bad.png")
   click(shown, "Upscale")
   shown.get_by_text("bad.png cannot be read: it is no image").wait_for()
   shown.reload()
   shown.get_by_role("tab", name="Upscale").click()
   Image.new("RGB", (40, 20), "white").save(tmp_path / "good.png")
-  upload = shown.locator("input[type=file]:not([disabled])").last
-  upload.set_input_files(tmp_path / "good.png")
-  shown.get_by_text("good.png").first.wait_for()
+  upload(shown, tmp_path / "good.png")
   click(shown, "Upscale")
   shown.locator(".times td:visible").get_by_text("cascade").wait_for()
   assert (shown_pixels(shown, 0) == 255).all()

@@ -23,7 +23,7 @@ def table(done: Sequence[Done], baseline: Done | None = None) -> str:
     evaluations = sum(one.stage.nfe for one in parts)
     seconds = sum(one.seconds for one in parts)
     speed = len(parts[0].images) / seconds
-    rows.append(f"| {name} | {evaluations} | {seconds:.3f} | {speed:,.0f} |")
+    rows.append(f"| {name} | {evaluations} | {seconds:.3f} | {speed:,.1f} |")
     return seconds
 
   for one in done:
