@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import gc
 import os
 import shutil
 from pathlib import Path
@@ -15,11 +14,10 @@ os.environ.update(command_line.environment(devices=8))
 import jax
 import pytest
 
-from tests import many_processes, runs
+from tests import many_processes, runs, shortcuts
 
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-# Tracing makes many objects, and no garbage of them.
-gc.set_threshold(50_000)
+shortcuts.take()
 
 
 # The files that take longest, the longest first.

@@ -23,29 +23,13 @@ _READ_LATER = (
 )
 _PR_SET_CHILD_SUBREAPER = 36
 _SERVER = """
-import gc, importlib, json, os, runpy, socket, sys
-from jax._src import compiler, distributed
+import importlib, json, os, runpy, socket, sys
 from lowdiff_jax.cli import NAMES, main
+from tests import shortcuts
 import sklearn.linear_model
 for name in NAMES:
   importlib.import_module(f"lowdiff_jax.cli.{name}")
-
-# JAX lets process 0 alone keep what it has compiled, and on CPUs the others
-# find nothing that it has kept.
-write = compiler._cache_write
-
-def _cache_write(*args):
-  state = distributed.global_state
-  number, state.process_id = state.process_id, 0
-  try:
-    write(*args)
-  finally:
-    state.process_id = number
-
-compiler._cache_write = _cache_write
-# Tracing makes many objects, and no garbage of them.
-gc.freeze()
-gc.set_threshold(50_000)
+shortcuts.take()
 requests = socket.socket(fileno=int(sys.argv[1]))
 while True:
   message, files, _, _ = socket.recv_fds(requests, 2**20, 3)

@@ -193,6 +193,7 @@ def test_benchmark_reports_what_remat_saves(trained):
     *flags,
     "--mode=benchmark",
     "--config.benchmark.baseline_steps=()",
+    "--config.evaluation.images=0",
     config=PAGE,
   )
   assert done.returncode == 0, done.stderr
