@@ -25,6 +25,11 @@ with locks.locked(files.expanded(sys.argv[1]), "train"):
   print("held", flush=True)
   sys.stdin.readline()
 """
+# Flags of runs whose scores are no matter, so that no classifier is trained.
+UNSCORED = (
+  "--config.evaluation.images_during_training=0",
+  "--config.evaluation.images=0",
+)
 _PROGRAM = [sys.executable, "-m", "lowdiff_jax.main"]
 COMPILED = Path.home() / ".cache" / "lowdiff_jax" / "tests"
 

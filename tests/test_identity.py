@@ -96,9 +96,11 @@ def test_progress_is_counted_in_images(trained, tmp_path):
   place = (f"--workdir={workdir}", trained[1][1])
   line = mistake(*place, "--config.stages.s4.batch_size=16", config=None)
   assert "batch_size = 16, but" in line and "trained with 8" in line
-  quiet = ("--config.evaluation.images=0",)
   done = command_line.run(
-    *place, *quiet, "--config.train.images=96", config=None
+    *place,
+    *command_line.UNSCORED,
+    "--config.train.images=96",
+    config=None,
   )
   assert done.returncode == 0, done.stderr
   lines = (workdir / "metrics.jsonl").read_text().splitlines()
@@ -140,8 +142,7 @@ def test_a_run_of_version_01_goes_on(run_01, data_dir, tmp_path):
     f"--workdir={workdir}",
     f"--config.data.dir={data_dir}",
     "--config.train.images=88",
-    "--config.evaluation.images=0",
-    "--config.evaluation.images_on_the_way=0",
+    *command_line.UNSCORED,
     config=None,
   )
   assert done.returncode == 0, done.stderr

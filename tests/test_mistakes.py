@@ -125,7 +125,7 @@ def test_damaged_checkpoint(trained, tmp_path):
   )
   assert f"{largest} is damaged; there are 5, 10" in line
   # Training goes on by itself.
-  done = command_line.run(f"--workdir={copy}", flags[1])
+  done = command_line.run(f"--workdir={copy}", flags[1], *command_line.UNSCORED)
   assert done.returncode == 0 and "resuming at step 5" in done.stdout
   expected = f"{largest} is damaged: the checkpoint of step 5 is used instead"
   assert [line for line in done.stderr.splitlines() if "WARN" in line] == [
@@ -190,6 +190,7 @@ def test_loss_that_is_not_finite(tmp_path, data_dir):
     "--config.optimizer.learning_rate=1e30",
     "--config.optimizer.clip_norm=1e30",
     "--config.train.checkpoint_images=8",
+    *command_line.UNSCORED,
   )
   assert "the loss is not finite at step" in line and "is kept" in line
   kept = [int(path.name) for path in (tmp_path / "checkpoints").iterdir()]

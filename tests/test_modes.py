@@ -148,7 +148,8 @@ def test_benchmark_against_a_baseline_of_the_same_recipe(
   trained, exported, tmp_path
 ):
   flags = f"--model={exported}", f"--workdir={tmp_path}", trained[1][1]
-  done = command_line.run(*flags, "--mode=benchmark", config=None)
+  images = "--config.evaluation.images=20"
+  done = command_line.run(*flags, "--mode=benchmark", images, config=None)
   assert done.returncode == 0, done.stderr
   printed = done.stdout
   assert "cascade is" in printed and "3 steps of heun" in printed

@@ -72,7 +72,7 @@ def trunk(tmp_path_factory):
 
 def test_features_depend_on_no_batch_and_no_device(trunk):
   images = np.random.default_rng(0).integers(0, 256, (11, 32, 32, 3), np.uint8)
-  inception = load_inception(trunk)
+  inception = load_inception(trunk, 91)
   found = [
     compute.inception_extract(
       inception, size, distributed.make_mesh(devices=jax.devices()[:devices])
