@@ -1,11 +1,11 @@
-"""A headless Chromium: Debian's, or what CHROMIUM names."""
+"""A headless Chromium: Debian's, what CHROMIUM names, or Playwright's own."""
 
 import contextlib
 import os
 import shutil
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Error, sync_playwright
 
 # Widths of a laptop's and of a phone's window.
 LAPTOP, PHONE = 1280, 390
@@ -20,12 +20,15 @@ def chromium():
   path = os.environ.get("CHROMIUM") or next(
     filter(None, map(shutil.which, names)), None
   )
-  if path is None:
-    pytest.skip("no Chromium: apt-get install chromium, or set CHROMIUM")
   with sync_playwright() as playwright:
     # Root has no sandbox.
     flags = ["--no-sandbox", "--disable-gpu"]
-    browser = playwright.chromium.launch(executable_path=path, args=flags)
+    try:
+      browser = playwright.chromium.launch(executable_path=path, args=flags)
+    except Error as error:
+      if path or "Executable doesn't exist" not in str(error):
+        raise
+      pytest.skip("no Chromium: apt-get install chromium, or set CHROMIUM")
     yield browser
     browser.close()
 

@@ -142,7 +142,8 @@ def test_a_run_of_version_01_goes_on(run_01, data_dir, tmp_path):
     f"--workdir={workdir}",
     f"--config.data.dir={data_dir}",
     "--config.train.images=88",
-    *command_line.UNSCORED,
+    "--config.evaluation.images=0",
+    "--config.evaluation.images_on_the_way=0",
     config=None,
   )
   assert done.returncode == 0, done.stderr
