@@ -118,6 +118,12 @@ def test_a_click_shows_every_stage_and_the_baseline(served, chromium, model):
 def test_uploads_are_upscaled_or_refused_in_words(served, chromium, tmp_path):
   shown, _ = browser.opened(chromium, served, browser.PHONE)
   assert browser.fits(shown)
+  # The pictures are above the settings.
+  top, below = (
+    shown.get_by_text(text, exact=True).first.bounding_box()["y"]
+    for text in ("Images", "Class")
+  )
+  assert top < below
   shown.get_by_role("tab", name="Upscale").click()
   (tmp_path / "bad.png").write_text("no picture")
   upload(shown, tmp_path / "bad.png")

@@ -29,6 +29,11 @@ STYLE = """
 .times th, .times td { padding: .3rem .4rem !important; font-size: .85rem;
   word-break: normal; overflow-wrap: normal; }
 footer { display: none !important; }
+/* A phone shows what is generated above the settings. */
+@media (max-width: 640px) {
+  .settings { order: 1; }
+  .times th, .times td { padding: .2rem !important; font-size: .75rem; }
+}
 """
 # Uploads are deleted after so many seconds; all wait for the same device.
 _KEPT = 600
@@ -71,7 +76,7 @@ class Page:
     ) as page:
       gr.Markdown(f"# LowDiff: {self.name}\nA cascade {sides}.")
       with gr.Row():
-        with gr.Column(scale=1, min_width=300):
+        with gr.Column(scale=1, min_width=300, elem_classes="settings"):
           label, seed = self._subject()
           self._stages()
         with gr.Column(scale=2, min_width=300):
