@@ -118,6 +118,16 @@ def test_the_page_in_a_browser(written):
       assert shown.get_by_text("--config.stages.s4.steps=2").is_visible()
 
 
+def test_fields_of_the_config_that_differ_are_as_in_flags(written):
+  text = written.read_text()
+  # Tuples that are what they are by default are no difference.
+  assert "sampling.churn_interval" not in text and "plan.programs" not in text
+  rows = dict(re.findall(r"<td[^>]*>(model\.\w+)</td>(.*?)</tr>", text))
+  assert ">(1, 2)</b>" in rows["model.channel_mult"]
+  assert ">(2, 2, 2)</span>" in rows["model.channel_mult"]
+  assert ">()</b>" in rows["model.attn_resolutions"]
+
+
 def test_nothing_is_loaded_and_every_text_is_escaped(written, runs):
   text = written.read_text()
   assert "<script" not in text and "<i>bad" not in text
@@ -132,7 +142,7 @@ def test_what_is_missing_is_named_with_its_mode(runs):
   text = page(reported.read([runs / "second"]))
   for mode in ("--mode=sweep or tune", "--mode=benchmark"):
     assert f"Nothing yet: {mode} writes it." in text
-  assert "&#x27;tfds:digits&#x27;" in text and "tfds:cifar10" in text
+  assert "<b>tfds:digits</b>" in text and "tfds:cifar10" in text
 
 
 def test_mistakes_name_the_field_or_the_file(runs, tmp_path):

@@ -36,7 +36,7 @@ def summary(runs: Sequence[Run]) -> Html:
 def config(runs: Sequence[Run]) -> Html:
   """Fields that differ from the default in a run, beside the default."""
   own = [without_folders(leaves(run.config)) for run in runs]
-  defaults = [leaves(of_same_kind(run.config)) for run in runs]
+  defaults = [without_folders(leaves(of_same_kind(run.config))) for run in runs]
   names = dict.fromkeys(
     name
     for values, usual in zip(own, defaults, strict=True)
@@ -47,7 +47,9 @@ def config(runs: Sequence[Run]) -> Html:
   for name in names:
     usual = next(d[name] for d in defaults if name in d)
     cells = [_cell(*both, name) for both in zip(own, defaults, strict=True)]
-    rows.append([name, element("span", repr(usual), class_="default"), *cells])
+    rows.append(
+      [name, element("span", _shown(usual), class_="default"), *cells]
+    )
   heads = ("field", "default", *(run.name for run in runs))
   note = "Fields that differ from their default, of paths the last part alone."
   return join([element("p", note, class_="note"), table(heads, rows)])
@@ -81,7 +83,15 @@ def _cell(values: dict[str, Any], usual: dict[str, Any], name: str) -> str:
     return "-"
   same = values[name] == usual[name]
   kind = {"class_": "default"} if same else {}
-  return element("span" if same else "b", repr(values[name]), **kind)
+  return element("span" if same else "b", _shown(values[name]), **kind)
+
+
+def _shown(value: Any) -> str:
+  """A value of the config as it is written on the command line."""
+  if isinstance(value, list):
+    comma = "," if len(value) == 1 else ""
+    return f"({', '.join(map(_shown, value))}{comma})"
+  return str(value) if value != "" else "-"
 
 
 def _environment(run: Run) -> dict[str, str]:

@@ -80,6 +80,9 @@ dt { color: var(--soft); }
 dd { margin: 0; overflow-wrap: anywhere; min-width: 0; }
 @media (max-width: 36rem) {
   main { padding: 1rem .75rem 3rem; }
+  th, td { padding-right: .5rem; font-size: .8rem; }
+  td:first-child { white-space: normal; overflow-wrap: anywhere; }
+  td.text { min-width: 5.25rem; }
   .pictures img { max-width: 88vw; max-height: 26rem; }
   dl { grid-template-columns: 1fr; gap: 0; }
   dd { margin-bottom: .4rem; }
