@@ -23,6 +23,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import jax
+
 from launch.drill import buckets, moments, processes, storage
 
 # name -> (folder, arguments) -> what was not as it should be.
@@ -58,6 +60,7 @@ def main() -> int:
   args = parser.parse_args()
   if unknown := set(args.drills) - DRILLS.keys():
     parser.error(f"no drill {unknown.pop()!r}: expected {', '.join(DRILLS)}")
+  jax.config.update("jax_platforms", "cpu")  # As in the programs it starts.
   faults: list[str] = []
   for name in args.drills or DRILLS:
     print(f"-- {name}", flush=True)
