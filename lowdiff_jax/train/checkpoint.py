@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 from etils import epath
@@ -17,6 +19,28 @@ from lowdiff_jax.train.state import TrainState
 
 # Ends the name of a damaged checkpoint that training has set aside.
 DAMAGED = ".damaged"
+# Bytes of an array that each process writes, at least.
+_SMALLEST_SHARE = 2**20
+
+
+def _arrays() -> ocp.PyTreeCheckpointHandler:
+  """Saves arrays of which processes hold copies, large ones in shares.
+
+  A share is cut out by a program that is compiled for each shape and place:
+  for a network's many small arrays that takes longer than to write them.
+  """
+  handlers = ocp.type_handlers
+  array = handlers.ArrayHandler(
+    min_slice_bytes_for_replica_parallel=_SMALLEST_SHARE
+  )
+  registry = handlers.create_type_handler_registry(
+    (int, handlers.ScalarHandler()),
+    (float, handlers.ScalarHandler()),
+    (np.number, handlers.ScalarHandler()),
+    (np.ndarray, handlers.NumpyHandler()),
+    (jax.Array, array),
+  )
+  return ocp.PyTreeCheckpointHandler(type_handler_registry=registry)
 
 
 class Checkpoints(CheckpointReader):
@@ -60,7 +84,15 @@ class Checkpoints(CheckpointReader):
       cleanup_tmp_directories=True,
     )
     with files.writing(self.directory):
-      return ocp.CheckpointManager(self.directory, options=options)
+      return ocp.CheckpointManager(
+        self.directory,
+        item_handlers={
+          "state": _arrays(),
+          "ema": _arrays(),
+          "meta": ocp.JsonCheckpointHandler(),
+        },
+        options=options,
+      )
 
   def _without_timestamp(self) -> list[int]:
     """Steps of checkpoints at whose timestamps Orbax would fail.
@@ -101,8 +133,8 @@ class Checkpoints(CheckpointReader):
       self._manager.save(
         step,
         args=ocp.args.Composite(
-          state=ocp.args.StandardSave(state._replace(ema_params=None)),
-          ema=ocp.args.StandardSave(state.ema_params),
+          state=ocp.args.PyTreeSave(state._replace(ema_params=None)),
+          ema=ocp.args.PyTreeSave(state.ema_params),
           meta=ocp.args.JsonSave(meta),
         ),
       )
