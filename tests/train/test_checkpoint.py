@@ -52,6 +52,20 @@ def test_restores_every_bit_and_the_shardings(folder, experiment, state):
   checkpoints.close()
 
 
+def test_no_program_is_compiled_to_save_small_arrays(state, tmp_path, caplog):
+  # No other test has compiled a program for these shapes.
+  padded = jax.tree.map(lambda x: np.pad(x, 1), jax.device_get(state.params))
+  where = jax.tree.leaves(state.params)[0].sharding
+  assert where.num_devices == 8 and where.is_fully_replicated
+  params = jax.tree.map(lambda x: jax.device_put(x, where), padded)
+  checkpoints = Checkpoints(tmp_path)
+  with jax.log_compiles():
+    checkpoints.save(state._replace(params=params), {})
+    checkpoints.close()
+  compiled = [r.getMessage() for r in caplog.records]
+  assert not [text for text in compiled if "slice" in text]
+
+
 @pytest.fixture(scope="module")
 def of_eight(tmp_path_factory):
   """A checkpoint of eight devices, four of which share the parameters."""
