@@ -38,10 +38,12 @@ def test_a_model_comes_with_the_package(installed, tmp_path):
     "print(ld.__file__)\n"
     "print(code_version()['sha256'])"
   )
-  printed = output([installed / "python", "-c", code], tmp_path).splitlines()
-  assert printed[0] == "(2, 8, 8, 1)"
-  assert Path(printed[1]).is_relative_to(installed.parent)
-  assert printed[2] == identity.code_version()["sha256"]
+  printed = output([installed / "python", "-c", code], tmp_path)
+  # On a busy machine it says before what takes long.
+  *_, shape, file, version = printed.splitlines()
+  assert shape == "(2, 8, 8, 1)"
+  assert Path(file).is_relative_to(installed.parent)
+  assert version == identity.code_version()["sha256"]
 
 
 def test_every_requirement_file_is_an_extra():
