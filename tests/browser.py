@@ -28,7 +28,7 @@ def chromium():
     except Error as error:
       if path or "Executable doesn't exist" not in str(error):
         raise
-      pytest.skip("no Chromium: apt-get install chromium, or set CHROMIUM")
+      pytest.skip("no Chromium: playwright install chromium, or set CHROMIUM")
     yield browser
     browser.close()
 

@@ -83,6 +83,7 @@ class Popen(subprocess.Popen):
   """`subprocess.Popen`, for the arguments of `python -m lowdiff_jax.main`."""
 
   def _execute_child(self, args: list[str], *rest: Any) -> None:
+    # By place: cwd and env; then each pipe's end to read and end to write.
     folder, environment, ends = rest[4], dict(rest[5]), rest[9:15]
     files = stdin, stdout, stderr = ends[0], ends[3], ends[5]
     environment.pop("PYTEST_CURRENT_TEST", None)

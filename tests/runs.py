@@ -7,8 +7,8 @@ import jax
 from lowdiff_jax.train.checkpoint import Checkpoints
 from tests import command_line, many_processes, tiny
 
-# Tracing a network is most of what a step costs, so it is as small as can be.
 STEPS = 14
+# Tracing a network is most of what such a run costs.
 NETWORK = {"model.channel_mult": (1,), "model.entry": "top_level"}
 FIELDS = {
   **NETWORK,

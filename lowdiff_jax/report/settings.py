@@ -91,7 +91,7 @@ def _shown(value: Any) -> str:
   if isinstance(value, list):
     comma = "," if len(value) == 1 else ""
     return f"({', '.join(map(_shown, value))}{comma})"
-  return str(value) if value != "" else "-"
+  return str(value) or "''"
 
 
 def _environment(run: Run) -> dict[str, str]:

@@ -24,21 +24,19 @@ _SMALLEST_SHARE = 2**20
 
 
 def _arrays() -> ocp.PyTreeCheckpointHandler:
-  """Saves arrays of which processes hold copies, large ones in shares.
+  """What writes trees of arrays: of copies a share each, if they are large.
 
   A share is cut out by a program that is compiled for each shape and place:
   for a network's many small arrays that takes longer than to write them.
   """
   handlers = ocp.type_handlers
-  array = handlers.ArrayHandler(
+  shared_out = handlers.ArrayHandler(
     min_slice_bytes_for_replica_parallel=_SMALLEST_SHARE
   )
   registry = handlers.create_type_handler_registry(
-    (int, handlers.ScalarHandler()),
-    (float, handlers.ScalarHandler()),
     (np.number, handlers.ScalarHandler()),
     (np.ndarray, handlers.NumpyHandler()),
-    (jax.Array, array),
+    (jax.Array, shared_out),
   )
   return ocp.PyTreeCheckpointHandler(type_handler_registry=registry)
 
