@@ -9,6 +9,7 @@ from pathlib import Path
 from tests import forked
 
 REPOSITORY = Path(__file__).parent.parent
+SMOKE = "tests/digits.py:smoke"
 # Compiling is most of what the tests do, and their networks are tiny.
 XLA_FLAGS = "--xla_backend_optimization_level=0"
 if version("jaxlib").startswith("0.10."):
@@ -47,17 +48,15 @@ def environment(devices: int = 1, **extra: str) -> dict[str, str]:
   }
 
 
-def command(
-  *arguments: str, config: str | None = "digits.py:smoke"
-) -> list[str]:
+def command(*arguments: str, config: str | None = SMOKE) -> list[str]:
   """The command with a config of the repository, or without one."""
-  page = [f"--config={REPOSITORY}/configs/{config}"] if config else []
+  page = [f"--config={REPOSITORY}/{config}"] if config else []
   return [*_PROGRAM, *page, *arguments]
 
 
 def run(
   *arguments: str,
-  config: str | None = "digits.py:smoke",
+  config: str | None = SMOKE,
   memory: str = "unlimited",
   **env: str,
 ) -> subprocess.CompletedProcess:
@@ -74,7 +73,7 @@ def run(
 
 
 def start(
-  *arguments: str, config: str | None = "digits.py:smoke", **env: str
+  *arguments: str, config: str | None = SMOKE, **env: str
 ) -> subprocess.Popen:
   """Starts it."""
   return popen(command(*arguments, config=config), environment(**env))

@@ -16,14 +16,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-# Libraries read them when a program starts, and not when they are imported.
-_READ_LATER = (
-  *("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"),
-  "XLA_FLAGS",
-)
+# Variables that libraries read when they are imported; the others are read when
+# a program starts.
+_READ_FIRST = ("JAX_", "TF", "HF_", "FSSPEC_", "PYTHON")
+_READ_LATER = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
 _PR_SET_CHILD_SUBREAPER = 36
 _SERVER = """
 import importlib, json, os, runpy, socket, sys
+inherited = list(os.environ)
 from lowdiff_jax.cli import NAMES, main
 from tests import shortcuts
 import sklearn.linear_model
@@ -51,6 +51,8 @@ for number, file in enumerate(files):
   os.dup2(file, number)
   os.close(file)
 command = json.loads(message)
+for name in inherited:
+  del os.environ[name]
 os.environ.update(command["environment"])
 sys.argv = command["words"]
 runpy.run_module("lowdiff_jax.main", run_name="__main__", alter_sys=True)
@@ -58,13 +60,13 @@ runpy.run_module("lowdiff_jax.main", run_name="__main__", alter_sys=True)
 
 
 @functools.cache
-def _server(folder: Path, environment: frozenset) -> socket.socket:
-  """One for each environment: libraries read it when they are imported."""
+def _server(folder: Path, first: frozenset) -> socket.socket:
+  """One for each folder and set of variables that are read first."""
   requests, served = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
   server = subprocess.Popen(
     [sys.executable, "-c", _SERVER, str(served.fileno())],
     cwd=folder,
-    env=dict(environment),
+    env={**os.environ, **dict(first)},
     stdout=subprocess.DEVNULL,
     pass_fds=[served.fileno()],
     start_new_session=True,
@@ -86,11 +88,14 @@ class Popen(subprocess.Popen):
     # By place: cwd and env; then each pipe's end to read and end to write.
     folder, environment, ends = rest[4], dict(rest[5]), rest[9:15]
     files = stdin, stdout, stderr = ends[0], ends[3], ends[5]
-    environment.pop("PYTEST_CURRENT_TEST", None)
-    later = {k: environment.pop(k) for k in _READ_LATER if k in environment}
-    requests = _server(folder, frozenset(environment.items()))
+    first = {
+      (name, value)
+      for name, value in environment.items()
+      if name.startswith(_READ_FIRST) and name not in _READ_LATER
+    }
+    requests = _server(folder, frozenset(first))
     words = ["lowdiff_jax/main.py", *args]
-    message = json.dumps({"environment": later, "words": words})
+    message = json.dumps({"environment": environment, "words": words})
     _adopts_orphans(True)
     try:
       socket.send_fds(requests, [message.encode()], files)

@@ -14,7 +14,7 @@ from lowdiff_jax import buckets, files
 from lowdiff_jax.train.watchdog import STATUS
 from tests import command_line, many_processes, runs
 
-PAGE = "imagenet256.py:smoke"
+PAGE = "configs/imagenet256.py:smoke"
 
 
 def training_logs(workdir):

@@ -78,9 +78,9 @@ def test_what_was_trained_is_not_contradicted(mode, argument, said, trained):
 @pytest.mark.parametrize(
   ("config", "said"),
   [
-    ("cifar10.py:smoke", "stages are of (8, 16, 32) pixels, but"),
-    ("digits.py", "config.model.channels = 16, but"),
-    ("digits.py:smoke,baseline", "config.cascade = False, but"),
+    ("configs/cifar10.py:smoke", "stages are of (8, 16, 32) pixels, but"),
+    ("configs/digits.py", "config.model.channels = 16, but"),
+    ("tests/digits.py:smoke,baseline", "config.cascade = False, but"),
   ],
 )
 def test_a_page_of_another_run_is_refused(config, said, trained):
@@ -158,7 +158,7 @@ def test_names_of_version_01_are_understood():
     ).read("config.json")
   )
   assert leaves(identity.from_json(old)) == leaves(
-    tiny.config(**{"mesh.fsdp": 1})  # As it was by default.
+    tiny.config(name="digits", **{"mesh.fsdp": 1})  # As it was by default.
   )
 
 

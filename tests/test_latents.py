@@ -17,7 +17,7 @@ from tests import command_line, tiny
 from tests.runs import wait_for
 from tests.test_mistakes import mistake
 
-PAGE = "imagenet256.py:smoke"
+PAGE = "configs/imagenet256.py:smoke"
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_nothing_to_encode(tmp_path):
   line = mistake(
     f"--workdir={tmp_path}/run",
     f"--config.data.dir={tmp_path}/data",
-    config="imagenet256.py",
+    config="configs/imagenet256.py",
   )
   assert f"no latents in {tmp_path}/data/latents/imagenet2012_256_ldm" in line
   assert "get ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar" in line

@@ -59,8 +59,8 @@ def test_wrong_argument(argument, said, tmp_path, data_dir):
 @pytest.mark.parametrize(
   ("config", "said"),
   [
-    ("digit.py", "there is no such file"),
-    ("digits.py:smok", "unknown argument 'smok'"),
+    ("configs/digit.py", "there is no such file"),
+    ("configs/digits.py:smok", "unknown argument 'smok'"),
   ],
 )
 def test_wrong_config(config, said):

@@ -15,7 +15,7 @@ from lowdiff_jax.types import UserError
 from tests import command_line, tiny
 from tests.test_mistakes import mistake
 
-BASELINE = "digits.py:smoke,baseline"
+BASELINE = "tests/digits.py:smoke,baseline"
 
 
 def run(trained, *more):

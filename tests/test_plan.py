@@ -137,7 +137,7 @@ def test_the_command_finds_overrides_that_fit(tmp_path):
     "--config.baseline.steps=2",
     "--config.baseline.sampler=euler",
     f"--config.sampling.batch_size={2**11}",
-    config="imagenet256.py:smoke,baseline",
+    config="configs/imagenet256.py:smoke,baseline",
     JAX_PLATFORMS="",
   )
   assert done.returncode == 0 and done.stderr == ""

@@ -123,7 +123,7 @@ def test_fields_of_the_config_that_differ_are_as_in_flags(written):
   # Tuples that are what they are by default are no difference.
   assert "sampling.churn_interval" not in text and "plan.programs" not in text
   rows = dict(re.findall(r"<td[^>]*>(model\.\w+)</td>(.*?)</tr>", text))
-  assert ">(1, 2)</b>" in rows["model.channel_mult"]
+  assert ">(2,)</b>" in rows["model.channel_mult"]
   assert ">(2, 2, 2)</span>" in rows["model.channel_mult"]
   assert ">()</b>" in rows["model.attn_resolutions"]
 

@@ -16,9 +16,10 @@ from tests.command_line import REPOSITORY
 SPEC = ImageSpec(8, 1, 10)
 
 
-def config(arguments="smoke", name="digits", resolutions=None, **fields):
-  """A config page of the repository with some fields changed ("a.b": 1)."""
-  page = read_page(f"{REPOSITORY}/configs/{name}.py:{arguments}")
+def config(arguments="smoke", name=None, resolutions=None, **fields):
+  """A page of configs/, or tests/digits.py, with fields changed ("a.b": 1)."""
+  page = f"configs/{name}.py" if name else "tests/digits.py"
+  page = read_page(f"{REPOSITORY}/{page}:{arguments}")
   if resolutions is not None:
     sections = stage_sections(page)
     page.stages = ConfigDict(
@@ -38,7 +39,7 @@ def stages(**fields):
 
 def experiment(arguments="smoke", devices=None, **fields):
   """Its parts; those of equal arguments are the same, and compile once."""
-  return _built(arguments, "digits", devices and tuple(devices), **fields)
+  return _built(arguments, None, devices and tuple(devices), **fields)
 
 
 def new_experiment():
