@@ -130,7 +130,7 @@ def kill(
     rng: chooses the moment and the processes.
 
   Returns:
-    What came of it; None if the run had ended before.
+    What came of it; None if the run had done its work before.
   """
   chosen, delay = rng.choice([[0], [1], [0, 1]]), rng.uniform(0, times[phase])
   if phase == "start":
@@ -144,16 +144,20 @@ def kill(
   for i in chosen:
     now.programs[i].process.kill()
   seconds = training.end(now.programs, PATIENCE)
+  others = [now.programs[i] for i in {0, 1} - {*chosen}]
+  ended = "scored in" in now.programs[0].printed()
+  if ended and any(other.process.poll() == 0 for other in others):
+    return None
   wrong = {
     "did not end": math.isinf(seconds),
     f"did not go on at step {now.newest}": here not in ("start", "encode")
     and training.resumed(now.newest) not in now.programs[0].printed(),
     f"checkpoint {newest} was lost": run.newest() < newest,
   }
-  for i in {0, 1} - {*chosen}:
-    errors, status = now.programs[i].errors(), now.programs[i].process.poll()
+  for other in others:
+    errors, status = other.errors(), other.process.poll()
     lines = training.told(errors)
-    lost = f"error: process {1 - i} of 2 is lost"
+    lost = f"error: process {chosen[0]} of 2 is lost"
     wrong |= {
       f"status {status}": status != watchdog.STATUS,
       f"said {lines}": [line[: len(lost)] for line in lines] != [lost],

@@ -33,12 +33,14 @@ class Images:
     class_names: one for each class.
     count: number of images.
     decode: index -> (image [H,W,C] uint8, label).
+    known: whether all images are known to fit, and need not be read to be sure.
   """
 
   spec: ImageSpec
   class_names: tuple[str, ...]
   count: int
   decode: Callable[[int], tuple[np.ndarray, int]]
+  known: bool = False
 
   def __len__(self) -> int:
     return self.count

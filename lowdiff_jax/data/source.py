@@ -65,9 +65,10 @@ def open_splits(
       kept=_survey_file(path, data_dir),
     )
   train, test = splits
-  # Image files have been looked at already.
-  at_once = kind in ("tfds", "npz")
-  return in_memory(train, at_once=at_once), in_memory(test, at_once=at_once)
+  return (
+    in_memory(train, at_once=not train.known),
+    in_memory(test, at_once=not test.known),
+  )
 
 
 def _survey_file(path: Path, data_dir: str) -> AnyPath:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from sklearn import datasets
 
-from lowdiff_jax.data import held_out, source
+from lowdiff_jax.data import held_out, images, source
 from lowdiff_jax.data.datasets import folder, tfds_set
 from lowdiff_jax.types import NO_LABEL, UserError
 
@@ -187,6 +187,29 @@ def test_names_of_sources(name):
     UserError, match="expected tfds:<name>, folder:<path>, zip"
   ):
     source.open_splits(name, resolution=8)
+
+
+def test_a_set_of_one_size_is_read_when_it_is_needed(data_dir, monkeypatch):
+  """Each image once; that they do not fit is said without reading any."""
+  read = []
+
+  def fit(image, *rest, **more):
+    read.append(image)
+    return images.fit(image, *rest, **more)
+
+  monkeypatch.setattr(tfds_set, "fit", fit)
+  place = {"data_dir": str(data_dir)}
+  train, _ = source.open_splits("tfds:digits", resolution=8, **place)
+  before = len(read)
+  assert before == 2  # One of each split, for its type.
+  first = train.read([5, 9, 5])
+  again = train.read([9, 7])
+  np.testing.assert_array_equal(first.image[1], again.image[0])
+  assert len(read) == before + 3
+  with pytest.raises(
+    UserError, match=r"of tfds:digits is 8x8, smaller .* 16x1"
+  ):
+    source.open_splits("tfds:digits", resolution=16, **place)
 
 
 def test_unknown_tfds_set(data_dir):

@@ -86,7 +86,7 @@ def open_folder(
       image = fit(image, resolution, crop, where)
       return pixels(image, channels), int(labels[picks[i]])
 
-    return Images(spec, classes, len(picks), decode)
+    return Images(spec, classes, len(picks), decode, known=True)
 
   train, test = hold_out(len(names), part, labels if classes else None)
   if classes:

@@ -24,7 +24,7 @@ from lowdiff_jax.data.datasets.ffhq64 import Ffhq64
 from lowdiff_jax.data.datasets.shapes import Shapes
 from lowdiff_jax.data.decode import DecodeError, Decoder, pixels
 from lowdiff_jax.data.held_out import hold_out
-from lowdiff_jax.data.images import Images, fit
+from lowdiff_jax.data.images import Images, check_size, fit
 from lowdiff_jax.types import NO_LABEL, ImageSpec, UserError
 
 # Our own; all others are TFDS's.
@@ -72,7 +72,8 @@ def open_tfds(
     The splits "train" and "test", or "validation", or a part of "train".
 
   Raises:
-    UserError: the set is unknown, not to be had, or has no images to train on.
+    UserError: the set is unknown, not to be had, or has no images to train on,
+      or none that fit.
   """
   builder = _builder(name, data_dir)
   is_imagenet = builder.name == imagenet.NAME
@@ -82,6 +83,10 @@ def open_tfds(
       return imagenet.open_imagenet(manual, resolution, crop)
   builder = _prepare(builder, name, data_dir)
   spec, names = _spec(builder, resolution)
+  height, width, _ = builder.info.features["image"].shape
+  known = height is not None and width is not None
+  if known:
+    check_size((width, height), resolution, crop, f"an image of tfds:{name}")
 
   def images(records: Any, picks: Sequence[int]) -> Images:
     def decode(i: int) -> tuple[np.ndarray, int]:
@@ -93,7 +98,7 @@ def open_tfds(
       label = record["label"] if names else NO_LABEL
       return pixels(image, spec.channels), label
 
-    return Images(spec, names, len(picks), decode)
+    return Images(spec, names, len(picks), decode, known=known)
 
   train, test = _records(builder, part, is_imagenet)
   return images(*train), images(*test)
