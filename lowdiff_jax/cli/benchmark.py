@@ -205,7 +205,7 @@ def _report(record: dict[str, Any], path: AnyPath) -> None:
       f"{row['peak_memory_bytes'] / 2**20:.1f} MiB, of these activations "
       f"{row['temporary_memory_bytes'] / 2**20:.1f}"
     )
-  print(f"decoding alone: {record['decoded_images_per_second']:.1f} images/s")
+  print(f"decoding alone: {record['decoded_images_per_second']:,.1f} images/s")
   print(
     f"MFU: of {record['peak_flops'] / 1e12:.3g} TFLOP/s, {record['peak_is']}"
   )
