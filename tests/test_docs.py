@@ -61,8 +61,9 @@ def flags_of(words, line):
   assert mode in NAMES or PLACEHOLDER.search(mode), line
   page = given.get("config", "")
   if not page:
-    run = given.get("workdir", "").rpartition("/")[2].partition("-")[0]
-    page = run if run in pages.names() else "digits"
+    run = given.get("model") or given.get("workdir", "").rpartition("/")[2]
+    name = run.partition("-")[0]
+    page = name if name in pages.names() else "digits"
   if PLACEHOLDER.search(page):
     return
   page = page.removeprefix("configs/").replace(".py", "")
