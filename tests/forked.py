@@ -52,7 +52,7 @@ for number, file in enumerate(files):
   os.close(file)
 command = json.loads(message)
 for name in inherited:
-  del os.environ[name]
+  os.environ.pop(name, None)
 os.environ.update(command["environment"])
 sys.argv = command["words"]
 runpy.run_module("lowdiff_jax.main", run_name="__main__", alter_sys=True)

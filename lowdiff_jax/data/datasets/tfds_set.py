@@ -83,7 +83,7 @@ def open_tfds(
       return imagenet.open_imagenet(manual, resolution, crop)
   builder = _prepare(builder, name, data_dir)
   spec, names = _spec(builder, resolution)
-  height, width, _ = builder.info.features["image"].shape
+  height, width = builder.info.features["image"].shape[:2]
   known = height is not None and width is not None
   if known:
     check_size((width, height), resolution, crop, f"an image of tfds:{name}")
