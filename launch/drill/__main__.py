@@ -19,6 +19,7 @@ docs/reliability.md says.
 """
 
 import argparse
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -61,6 +62,8 @@ def main() -> int:
   if unknown := set(args.drills) - DRILLS.keys():
     parser.error(f"no drill {unknown.pop()!r}: expected {', '.join(DRILLS)}")
   jax.config.update("jax_platforms", "cpu")  # As in the programs it starts.
+  # What it has started ends with it.
+  signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
   faults: list[str] = []
   for name in args.drills or DRILLS:
     print(f"-- {name}", flush=True)

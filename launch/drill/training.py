@@ -1,5 +1,6 @@
 """The training run that drills disturb, and what came of it."""
 
+import atexit
 import os
 import re
 import subprocess
@@ -110,6 +111,7 @@ class Run(NamedTuple):
         stdout=out,
         stderr=err,
       )
+      atexit.register(process.kill)
       started.append(Program(process, out, err))
     return started
 
