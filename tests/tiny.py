@@ -1,4 +1,4 @@
-"""The smallest experiment that is still one: the digits' smoke config."""
+"""The smallest experiment that is still one: `smoke` of tests/digits.py."""
 
 import functools
 

@@ -83,6 +83,7 @@ def open_tfds(
       return imagenet.open_imagenet(manual, resolution, crop)
   builder = _prepare(builder, name, data_dir)
   spec, names = _spec(builder, resolution)
+  # As TFDS says; an image that is not so is refused when it is read.
   height, width = builder.info.features["image"].shape[:2]
   known = height is not None and width is not None
   if known:
