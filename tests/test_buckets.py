@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -14,17 +15,18 @@ from lowdiff_jax import buckets, files
 from lowdiff_jax.train.watchdog import STATUS
 from tests import command_line, many_processes, runs
 
-PAGE = "configs/imagenet256.py:smoke"
-
 
 def training_logs(workdir):
-  """What metrics.jsonl says of the steps, but for the time that they took."""
+  """What metrics.jsonl says of the second half, but for the time it took.
+
+  A run that is told to stop logs at that step, too.
+  """
   logs = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
   timed = "images_per_second", "goodput/"
   return [
     {name: x for name, x in log.items() if not name.startswith(timed)}
     for log in logs
-    if "loss" in log
+    if "loss" in log and log["step"] > runs.STEPS // 2
   ]
 
 
@@ -36,34 +38,57 @@ def names(folder):
   }
 
 
+def saved(workdir, step):
+  return (workdir / "checkpoints" / str(step) / "commit_success.txt").exists()
+
+
+def ended(processes, status):
+  """What each printed, and its errors, after an end with this status."""
+  done = many_processes.results(processes)
+  for found, _, errors in done:
+    assert found == status and "Traceback" not in errors, errors
+  return [printed for _, printed, _ in done]
+
+
 @pytest.fixture(scope="module")
 def run(bucket, data_dir):
-  """A run of two processes in a bucket, of which one was killed."""
+  """A run of two processes in a bucket: one told to stop, later one killed."""
   workdir = files.expanded(f"{bucket}/run")
-  flags = workdir, data_dir, "--heartbeat=5"
-  both = runs.start_two(*flags, **runs.HALVES)
-  mark = workdir / "checkpoints" / "7" / "commit_success.txt"
-  runs.wait_for(both[0], mark.exists, "checkpoint")
+
+  def start():
+    more = "--heartbeat=5"
+    return runs.start_two(workdir, data_dir, more, **runs.HALVES)
+
+  both = start()
+  # They compile, and agree on a step later.
+  runs.wait_for(both[0], (workdir / "config.json").exists, "config")
+  both[1].send_signal(signal.SIGTERM)
+  printed = ended(both, 128 + signal.SIGTERM)
+  stopped = int(printed[0].split("stopped at step ")[1].split()[0])
+  assert saved(workdir, stopped) and stopped < runs.STEPS // 2
+
+  both = start()
+  runs.wait_for(both[0], lambda: saved(workdir, runs.STEPS // 2), "checkpoint")
   both[1].kill()
-  (status, _, errors), _ = many_processes.results(both)
+  (status, printed, errors), _ = many_processes.results(both)
+  assert f"resuming at step {stopped}" in printed
   assert status == STATUS and "Traceback" not in errors, errors
   (line,) = [x for x in errors.splitlines() if x.startswith("error: ")]
   assert "process 1" in line
-  done = many_processes.results(runs.start_two(*flags, **runs.HALVES))
-  for status, _, errors in done:
-    assert status == 0 and "Traceback" not in errors, errors
-  assert "resuming at step 7" in done[0][1]
+
+  printed = ended(start(), 0)
+  assert f"resuming at step {runs.STEPS // 2}" in printed[0]
   return workdir
 
 
-def test_a_killed_run_ends_with_the_bits_of_one_on_a_disk(run, two):
+def test_an_interrupted_run_ends_with_the_bits_of_one_on_a_disk(run, two):
   chex.assert_trees_all_equal(runs.final_state(run), runs.final_state(two))
-  assert training_logs(run) == training_logs(two)
+  assert training_logs(run) == training_logs(two) != []
   there = {path.name for path in two.iterdir() if path.name[0] != "."}
   assert names(run) | {"checkpoints"} == there
   assert not os.path.exists(command_line.REPOSITORY / "gs:")
   # Each start has its own events.
-  assert len(list((run / "tensorboard").iterdir())) == 2
+  assert len(list((run / "tensorboard").iterdir())) == 3
   for image in ("samples/000000.png", "samples/grid.png"):
     assert (run / image).read_bytes() == (two / image).read_bytes()
   scores = [
@@ -99,25 +124,6 @@ def test_a_damaged_object_of_a_checkpoint_is_named(run, caplog):
     )
   finally:
     (folder / name).write_bytes(before)
-
-
-def test_latents_in_a_bucket(bucket):
-  flags = (
-    f"--workdir={bucket}/latent-run",
-    f"--config.data.dir={bucket}/data",
-    "--config.evaluation.images=0",
-  )
-  done = command_line.run(*flags, config=PAGE)
-  assert done.returncode == 0, done.stderr
-  folder = files.expanded(f"{bucket}/data/latents/shapes_64_ldm")
-  manifest = json.loads((folder / "latents.json").read_text())
-  for shard in manifest["splits"]["train"]["shards"]:
-    assert files.sha256(folder / shard["file"]) == shard["sha256"]
-  workdir = files.expanded(f"{bucket}/latent-run")
-  assert training_logs(workdir)[0]["loss/8x8"] > 0
-  assert (workdir / "samples" / "000000.png").exists()
-  done = command_line.run(*flags, "--mode=encode", config=PAGE)
-  assert "0 of 4 shards to encode" in done.stdout, done.stderr
 
 
 COMPILE = """

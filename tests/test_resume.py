@@ -1,14 +1,13 @@
 """Interrupted runs end where uninterrupted ones do, bit for bit."""
 
 import signal
-import subprocess
 import time
 
 import chex
 import pytest
 
 from launch.drill.disk import SmallDisk
-from tests import command_line, many_processes, runs
+from tests import command_line, runs
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +36,7 @@ def interrupted(workdir, data_dir, goal, interrupt):
 def test_an_interrupted_run_ends_with_the_same_bits(
   uninterrupted, tmp_path, data_dir
 ):
-  """Killed in a write, out of disk space, and stopped."""
+  """Killed in a write, out of disk space, looked at by others, and stopped."""
   with SmallDisk(tmp_path / "disk", 32) as disk:
     workdir = disk.folder / "run"
     run = workdir, data_dir
@@ -66,7 +65,19 @@ def test_an_interrupted_run_ends_with_the_same_bits(
     assert not (workdir / ".train.lock").exists()
     disk.free()
 
-    status, printed, errors = interrupted(*run, 8, subprocess.Popen.terminate)
+    def look_and_stop(process):
+      process.send_signal(signal.SIGSTOP)  # It need not train meanwhile.
+      second = command_line.run(*runs.flags(*run))
+      assert second.returncode == 2 and "Traceback" not in second.stderr
+      expected = f"error: {workdir} is being written by process {process.pid} "
+      assert expected in second.stderr
+      beside = command_line.run(*runs.flags(*run), "--mode=sample")
+      assert beside.returncode == 0, beside.stderr
+      assert (workdir / "samples" / "grid.png").exists()
+      process.terminate()
+      process.send_signal(signal.SIGCONT)
+
+    status, printed, errors = interrupted(*run, 8, look_and_stop)
     assert status == 128 + signal.SIGTERM, errors
     assert "and saved; the same command goes on" in printed
     assert "Traceback" not in errors
@@ -83,55 +94,9 @@ def test_an_interrupted_run_ends_with_the_same_bits(
   assert len(logged) == len(set(logged)) and f'{{"step": {runs.STEPS}' in logged
 
 
-def test_one_training_at_a_time_and_samples_beside_it(tmp_path, data_dir):
-  fields = {"train.images": 8_000_000, "train.evaluate_images": 8_000_000}
-  fields |= {"train.checkpoint_images": 800, "train.log_images": 800}
-  process = runs.start(tmp_path, data_dir, **fields)
-  runs.wait_for(process, lambda: runs.steps(tmp_path), "checkpoint")
-  process.send_signal(signal.SIGSTOP)  # It need not train meanwhile.
-  second = command_line.run(*runs.flags(tmp_path, data_dir))
-  assert second.returncode == 2 and "Traceback" not in second.stderr
-  expected = f"error: {tmp_path} is being written by process {process.pid} "
-  assert expected in second.stderr
-  beside = command_line.run(*runs.flags(tmp_path, data_dir), "--mode=sample")
-  assert beside.returncode == 0, beside.stderr
-  assert (tmp_path / "samples" / "grid.png").exists()
-  process.send_signal(signal.SIGCONT)
-  process.send_signal(signal.SIGINT)
-  printed, errors = process.communicate(timeout=120)
-  assert process.returncode == 128 + signal.SIGINT, errors
-  assert "and saved; the same command goes on" in printed
-  assert "Traceback" not in errors
-
-
-@pytest.fixture(scope="module")
-def uninterrupted_two(two):
-  return runs.final_state(two)
-
-
-def test_two_processes_are_one_to_rounding(uninterrupted, uninterrupted_two):
-  assert int(uninterrupted_two.step) == runs.STEPS
+def test_two_processes_are_one_to_rounding(uninterrupted, two):
+  state = runs.final_state(two)
+  assert int(state.step) == runs.STEPS
   chex.assert_trees_all_close(
-    uninterrupted_two.ema_params, uninterrupted.ema_params, atol=1e-3
+    state.ema_params, uninterrupted.ema_params, atol=1e-3
   )
-
-
-def test_sigterm_of_one_process_stops_all_at_the_same_step(
-  uninterrupted_two, tmp_path, data_dir
-):
-  both = runs.start_two(tmp_path, data_dir, **runs.HALVES)
-  # Both compile, and agree later.
-  runs.wait_for(both[0], (tmp_path / "config.json").exists, "config")
-  both[1].send_signal(signal.SIGTERM)
-  done = many_processes.results(both)
-  for status, _, errors in done:
-    assert status == 128 + signal.SIGTERM and "Traceback" not in errors, errors
-  stopped = int(done[0][1].split("stopped at step ")[1].split()[0])
-  assert runs.steps(tmp_path) == [stopped] and stopped < runs.STEPS
-  done = many_processes.results(
-    runs.start_two(tmp_path, data_dir, **runs.HALVES)
-  )
-  for status, _, errors in done:
-    assert status == 0, errors
-  assert f"resuming at step {stopped}" in done[0][1]
-  chex.assert_trees_all_equal(runs.final_state(tmp_path), uninterrupted_two)
