@@ -29,6 +29,8 @@ class Stage(NamedTuple):
       starts from a guide.
     low_res_sigma: std of the noise added to the condition.
     guidance: classifier-free guidance; none by default.
+    num_steps: N as an argument of a program, see `Sampler`; None if it is known
+      from `sigmas`.
   """
 
   resolution: int
@@ -37,6 +39,7 @@ class Stage(NamedTuple):
   start: str = "noise"
   low_res_sigma: float | Array = 0.0
   guidance: Guidance = Guidance()
+  num_steps: Array | None = None
 
   @property
   def steps(self) -> int:
@@ -49,10 +52,10 @@ class Stage(NamedTuple):
     return self.guidance.nfe(self.sampler.levels(np.asarray(self.sigmas)))
 
   def program(self) -> Hashable:
-    """All that its compiled program depends on besides the noise levels."""
+    """What a program depends on whose arguments are levels and steps."""
     return (
       self.resolution,
-      self.steps,
+      len(self.sampler.padded(self.sigmas)),
       self.sampler,
       self.start,
       self.guidance,
@@ -176,6 +179,7 @@ def _sample_stage(
       noise.normal_per_image(low_key, before.shape[1:]),
       label,
     )
+  more = {} if stage.num_steps is None else {"num_steps": stage.num_steps}
   return stage.sampler(
     stage.guidance(denoise),
     step_key,
@@ -183,4 +187,5 @@ def _sample_stage(
     stage.sigmas,
     cond,
     trajectory=trajectory,
+    **more,
   )

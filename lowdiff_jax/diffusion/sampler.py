@@ -2,7 +2,8 @@
 
 They solve the probability flow dx/dsigma = (x - D(x; sigma)) / sigma (EDM,
 arXiv 2206.00364, equation 3). Each is one `lax.scan` that carries no more than
-it must; its last step, to sigma = 0, comes out as D itself.
+it must; its last step, to sigma = 0, comes out as D itself. With a number of
+steps that is an argument of the program, it is a loop of that length.
 """
 
 import dataclasses
@@ -15,7 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from lowdiff_jax.diffusion import noise
-from lowdiff_jax.types import Array, Condition, Denoiser
+from lowdiff_jax.types import AnyArray, Array, Condition, Denoiser
+
+# Schedules that one program serves have up to so many levels; few have more.
+_PADDED = 128
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,9 +31,11 @@ class Sampler:
 
   Attributes:
     name: in configs and tables.
+    any_steps: whether it takes `num_steps`.
   """
 
   name: ClassVar[str] = ""
+  any_steps: ClassVar[bool] = False
 
   def __call__(
     self,
@@ -40,6 +46,7 @@ class Sampler:
     cond: Condition,
     *,
     trajectory: bool = False,
+    num_steps: Array | None = None,
   ) -> tuple[Array, Array | None]:
     """Integrates from noise level sigmas[0] to sigmas[-1] = 0.
 
@@ -50,6 +57,9 @@ class Sampler:
       sigmas: [N+1] strictly decreasing noise levels, the last one 0.
       cond: the condition for the denoiser.
       trajectory: also return the clean estimate at each step.
+      num_steps: N, where further entries of `sigmas` are not used and one
+        program serves all N; then there is no trajectory. A solver without
+        `any_steps` need not have it.
 
     Returns:
       Images [B,H,W,C], and the estimates [N,B,H,W,C] or None.
@@ -59,6 +69,13 @@ class Sampler:
   def levels(self, sigmas: np.ndarray) -> np.ndarray:
     """The noise levels at which D is evaluated; by default once a step."""
     return np.asarray(sigmas[:-1])
+
+  def padded(self, sigmas: AnyArray) -> AnyArray:
+    """The levels, with zeros up to a power of two if any number will do."""
+    if not self.any_steps:
+      return sigmas
+    length = max(_PADDED, 2 ** math.ceil(math.log2(len(sigmas))))
+    return np.pad(np.asarray(sigmas), (0, length - len(sigmas)))
 
   def settings(self) -> dict[str, Any]:
     """The settings by name; empty if all have their defaults."""
@@ -70,6 +87,7 @@ class Euler(Sampler):
   """Euler's method, order 1."""
 
   name: ClassVar[str] = "euler"
+  any_steps: ClassVar[bool] = True
 
   def __call__(
     self,
@@ -80,9 +98,11 @@ class Euler(Sampler):
     cond: Condition,
     *,
     trajectory: bool = False,
+    num_steps: Array | None = None,
   ) -> tuple[Array, Array | None]:
     """See `Sampler`."""
     del keys
+    steps = len(sigmas) - 1 if num_steps is None else num_steps
     sigmas = jnp.asarray(sigmas, jnp.float32)
 
     def step(carry: Any, levels: Any) -> tuple[Any, Array]:
@@ -92,7 +112,8 @@ class Euler(Sampler):
       kept = sigma_next / sigma
       return (kept * x + (1 - kept) * clean,), clean
 
-    return _scan(step, (noisy,), (sigmas[:-1], sigmas[1:]), trajectory)
+    per_step = (sigmas[:-1], sigmas[1:])
+    return _scan(step, (noisy,), per_step, steps, trajectory)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,6 +131,7 @@ class Heun(Sampler):
   """
 
   name: ClassVar[str] = "heun"
+  any_steps: ClassVar[bool] = True
   churn: float = 0.0
   churn_min: float = 0.0
   churn_max: float = math.inf
@@ -124,11 +146,12 @@ class Heun(Sampler):
     cond: Condition,
     *,
     trajectory: bool = False,
+    num_steps: Array | None = None,
   ) -> tuple[Array, Array | None]:
     """See `Sampler`."""
+    steps = len(sigmas) - 1 if num_steps is None else num_steps
     sigmas = jnp.asarray(sigmas, jnp.float32)
-    num_steps = sigmas.shape[0] - 1
-    sigmas_hat = self._raised(sigmas, num_steps)
+    sigmas_hat = self._raised(sigmas, steps)
 
     def stir(x: Array, index: Array | int) -> Array:
       if self.churn == 0:
@@ -146,11 +169,11 @@ class Heun(Sampler):
       x = x + (sigma_next - sigma_hat) * (slope + slope_next) / 2
       return (x,), clean
 
-    per_step = (jnp.arange(num_steps - 1), sigmas_hat[:-2], sigmas[1:-1])
-    x, estimates = _scan(step, (noisy,), per_step, trajectory)
+    per_step = (jnp.arange(len(sigmas) - 1), sigmas_hat[:-1], sigmas[1:])
+    x, estimates = _scan(step, (noisy,), per_step, steps - 1, trajectory)
     # There is no slope at sigma = 0: the last step is Euler's.
-    x = stir(x, num_steps - 1)
-    clean = denoise(x, _level(sigmas_hat[-2], x), cond)
+    x = stir(x, steps - 1)
+    clean = denoise(x, _level(sigmas_hat[steps - 1], x), cond)
     if trajectory:
       estimates = jnp.concatenate([jnp.asarray(estimates), clean[None]])
     return clean, estimates
@@ -161,9 +184,9 @@ class Heun(Sampler):
     raised = self._raised(levels, len(levels) - 1)
     return np.concatenate([raised[:-1], levels[1:-1]])
 
-  def _raised(self, sigmas: Array, num_steps: int) -> Array:
+  def _raised(self, sigmas: Array, steps: int | Array) -> Array:
     churned = (self.churn_min <= sigmas) & (sigmas <= self.churn_max)
-    gamma = min(self.churn / num_steps, np.sqrt(2) - 1)
+    gamma = jnp.minimum(self.churn / steps, math.sqrt(2) - 1)
     return sigmas * (1 + jnp.where(churned, gamma, 0.0))
 
 
@@ -178,6 +201,7 @@ class DPMpp2M(Sampler):
   """
 
   name: ClassVar[str] = "dpmpp_2m"
+  any_steps: ClassVar[bool] = True
 
   def __call__(
     self,
@@ -188,12 +212,15 @@ class DPMpp2M(Sampler):
     cond: Condition,
     *,
     trajectory: bool = False,
+    num_steps: Array | None = None,
   ) -> tuple[Array, Array | None]:
     """See `Sampler`."""
     del keys
+    steps = len(sigmas) - 1 if num_steps is None else num_steps
     sigmas = jnp.asarray(sigmas, jnp.float32)
-    h = jnp.diff(-jnp.log(sigmas))  # The last one is infinite.
-    w = jnp.zeros_like(h).at[1:-1].set(h[1:-1] / (2 * h[:-2]))
+    h = jnp.diff(-jnp.log(sigmas))  # The last step's is infinite.
+    w = jnp.where(sigmas[2:] > 0, h[1:], 0.0) / (2 * h[:-1])
+    w = jnp.concatenate([jnp.zeros(1), w])
 
     def step(carry: Any, inputs: Any) -> tuple[Any, Array]:
       (x, clean_before), (sigma, h, w) = carry, inputs
@@ -202,7 +229,7 @@ class DPMpp2M(Sampler):
       return (jnp.exp(-h) * x - jnp.expm1(-h) * target, clean), clean
 
     carry = (noisy, jnp.zeros_like(noisy))
-    return _scan(step, carry, (sigmas[:-1], h, w), trajectory)
+    return _scan(step, carry, (sigmas[:-1], h, w), steps, trajectory)
 
 
 # Samplers that configs can name.
@@ -217,14 +244,30 @@ def _scan(
   step: Callable[[Any, Any], tuple[Any, Array]],
   carry: Any,
   per_step: Any,
+  steps: int | Array,
   trajectory: bool,
 ) -> tuple[Array, Array | None]:
-  """The image, the first part of `step`'s carry; the estimates if wanted."""
+  """The image, the first part of `step`'s carry; the estimates if wanted.
+
+  Args:
+    step: (carry, its row of `per_step`) -> (carry, clean estimate).
+    carry: at first.
+    per_step: arrays with a row for each step, and possibly more.
+    steps: their number; there are no estimates if it is an array.
+    trajectory: whether the estimates are wanted.
+  """
+  if not isinstance(steps, int):
+
+    def advance(i: Array, carry: Any) -> Any:
+      return step(carry, jax.tree.map(lambda rows: rows[i], per_step))[0]
+
+    return jax.lax.fori_loop(0, steps, advance, carry)[0], None
 
   def body(carry: Any, inputs: Any) -> tuple[Any, Array | None]:
     carry, clean = step(carry, inputs)
     return carry, clean if trajectory else None
 
+  per_step = jax.tree.map(lambda rows: rows[:steps], per_step)
   carry, estimates = jax.lax.scan(body, carry, per_step)
   return carry[0], estimates
 

@@ -17,8 +17,8 @@ from lowdiff_jax.types import Array
 class StagePrograms:
   """Runs single stages; the images are those of `Generator`'s cascades.
 
-  Noise levels are arguments of a program, so that other levels need no other
-  one; solver, number of steps, start and guidance are part of it.
+  Noise levels and their number are arguments of a program, so that others need
+  no other one; solver, start and guidance are part of it.
   """
 
   def __init__(self, generator: Generator, params: Any):
@@ -49,8 +49,9 @@ class StagePrograms:
       (
         self._params,
         np.uint32(seed),
-        jnp.asarray(stage.sigmas, jnp.float32),
+        jnp.asarray(stage.sampler.padded(stage.sigmas), jnp.float32),
         stage.low_res_sigma,
+        stage.steps,
       ),
       (indices, labels, low_res),
     )
@@ -60,12 +61,15 @@ class StagePrograms:
     if key not in self._programs:
 
       def on_device(shared: Any, batch: Any) -> Array:
-        params, seed, sigmas, low_res_sigma = shared
+        params, seed, sigmas, low_res_sigma, num_steps = shared
         indices, labels, low_res = batch
+        given = stage._replace(sigmas=sigmas, low_res_sigma=low_res_sigma)
+        if stage.sampler.any_steps:
+          given = given._replace(num_steps=num_steps)
         (image,), _ = cascade(
           self._generator.bind(params),
           noise.image_keys(seed, indices),
-          [stage._replace(sigmas=sigmas, low_res_sigma=low_res_sigma)],
+          [given],
           channels=self._generator.spec.channels,
           label=labels,
           low_res=low_res,

@@ -112,6 +112,32 @@ def test_levels_are_where_the_denoiser_is_evaluated(solver, steps):
   )
 
 
+@pytest.mark.parametrize("solver", [*SOLVERS, sampler.Heun(20.0, 0.1, 1.0)])
+def test_one_program_serves_any_number_of_steps(solver):
+  x, seen = gaussian.noisy(5.0), []
+
+  def spy(x, sigma, cond):
+    jax.debug.callback(lambda level: seen.append(float(level)), sigma[0])
+    return gaussian.denoise(x, sigma, cond)
+
+  @jax.jit
+  def program(sigmas, num_steps):
+    args = (spy, KEYS, x, sigmas, Condition())
+    return solver(*args, num_steps=num_steps)[0]
+
+  for steps in (1, 2, 5, 127):
+    sigmas = noise.karras_sigmas(steps, 0.01, 5.0)
+    found = program(solver.padded(sigmas), steps)
+    jax.effects_barrier()
+    expected = sorted(solver.levels(sigmas))
+    np.testing.assert_allclose(sorted(seen), expected, rtol=1e-5)
+    seen.clear()
+    image, _ = solver(gaussian.denoise, KEYS, x, sigmas, Condition())
+    np.testing.assert_allclose(found, image, atol=1e-5)
+  assert program._cache_size() == 1
+  assert len(solver.padded(np.ones(129))) == 256
+
+
 def test_samplers_with_equal_settings_are_one():
   assert sampler.Heun(churn=40.0) == sampler.Heun(40.0)
   assert len({sampler.Heun(), sampler.Heun(0.0), sampler.Heun(1.0)}) == 2

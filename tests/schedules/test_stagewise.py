@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from lowdiff_jax.diffusion import noise
+from lowdiff_jax.diffusion.sampler import DPMpp2M, Euler
 from lowdiff_jax.generate.generator import Request, concatenate
 from lowdiff_jax.schedules.stagewise import Stagewise
 from tests import tiny
@@ -58,7 +59,17 @@ def test_what_two_cascades_share_is_made_once(experiment):
   assert maker.evaluated == {4: small, 8: large + 16 * 4}
 
 
-def test_other_noise_levels_need_no_other_program(experiment):
+class Plain(Euler):
+  """It knows its levels from their number alone, as one's own solver may."""
+
+  any_steps = False
+
+  def __call__(self, *args, trajectory=False):
+    return super().__call__(*args, trajectory=trajectory)
+
+
+@pytest.mark.parametrize("solver", [DPMpp2M(), Plain()])
+def test_other_noise_levels_need_no_other_program(experiment, solver):
   traces = []
 
   def bind(params):
@@ -71,13 +82,15 @@ def test_other_noise_levels_need_no_other_program(experiment):
     return counting
 
   maker, (first, last) = make(experiment, bind), experiment.stages
+  last = last._replace(sampler=solver)
   before = images(maker, (first, last))
   count = len(traces)
   scaled = last._replace(sigmas=0.5 * last.sigmas, low_res_sigma=0.1)
   after = images(maker, (first, scaled))
   assert len(traces) == count and (before != after).any()
-  images(maker, (first, last._replace(sigmas=last.sigmas[1:])))
-  assert len(traces) > count
+  fewer = images(maker, (first, last._replace(sigmas=last.sigmas[1:])))
+  assert (len(traces) == count) == solver.any_steps
+  assert (before != fewer).any()
 
 
 def test_seconds_add_up(experiment):
