@@ -5,6 +5,7 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from tests import forked
 
@@ -84,12 +85,15 @@ def start_program(text: str, *arguments: str) -> subprocess.Popen:
   return popen([sys.executable, "-c", text, *arguments], environment())
 
 
-def popen(words: list[str], variables: dict[str, str]) -> subprocess.Popen:
+def popen(
+  words: list[str], variables: dict[str, str], **streams: Any
+) -> subprocess.Popen:
   """Starts a program with pipes; the command line where it is imported."""
   program, words = subprocess.Popen, list(words)
   if words[: len(_PROGRAM)] == _PROGRAM:
     program, words = forked.Popen, words[len(_PROGRAM) :]
   pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+  pipes |= streams
   return program(words, cwd=REPOSITORY, env=variables, text=True, **pipes)
 
 

@@ -84,6 +84,10 @@ def _adopts_orphans(adopts: bool) -> None:
 class Popen(subprocess.Popen):
   """`subprocess.Popen`, for the arguments of `python -m lowdiff_jax.main`."""
 
+  def __init__(self, args: list[str], **options: Any):
+    self._given = [options.get(name) for name in ("stdout", "stderr")]
+    super().__init__(args, **options)
+
   def _execute_child(self, args: list[str], *rest: Any) -> None:
     # By place: cwd and env; then each pipe's end to read and end to write.
     folder, environment, ends = rest[4], dict(rest[5]), rest[9:15]
@@ -104,5 +108,6 @@ class Popen(subprocess.Popen):
     finally:
       _adopts_orphans(False)
     self._child_created = True
-    for file in {stdin, stdout, stderr}:
+    given = {x.fileno() for x in self._given if hasattr(x, "fileno")}
+    for file in {stdin, stdout, stderr} - given:
       os.close(file)

@@ -1,6 +1,8 @@
 """The study: its real command line, and the order and end of its jobs."""
 
 import argparse
+import contextlib
+import io
 import json
 import re
 import subprocess
@@ -11,29 +13,34 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from launch.study import jobs as study_jobs
 from launch.study import page as study_page
 from launch.study import run as study
 from launch.study import table as study_table
 from launch.study.jobs import Done, Jobs
 from lowdiff_jax.types import UserError
-from tests.command_line import REPOSITORY, environment
+from tests import command_line
+from tests.command_line import REPOSITORY
 
 PAGE = REPOSITORY / "configs" / "study_cifar10.py"
 ROWS = REPOSITORY / "launch" / "study" / "cifar10.py"
 
 
 def run(*arguments):
-  done = subprocess.run(
-    [sys.executable, "-m", "launch.study", *arguments],
-    cwd=REPOSITORY,
-    env=environment(),
-    capture_output=True,
-    text=True,
-    timeout=400,
-    check=False,
-  )
-  assert done.returncode == 0, done.stdout + done.stderr
-  return done.stdout
+  """The status of a study, and what it prints."""
+  with pytest.MonkeyPatch.context() as patch:
+    patch.chdir(REPOSITORY)
+    patch.setattr(sys, "argv", ["study", *arguments])
+    # Its jobs need not import all that they are made of.
+    patch.setattr(study_jobs, "_start", start_job)
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+      status = study.run()
+  return status, printed.getvalue()
+
+
+def start_job(command, out):
+  streams = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": out}
+  return command_line.popen(command, command_line.environment(), **streams)
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +64,12 @@ def finished(tmp_path_factory):
     f"--config.data.source=folder:{root / 'images'}",
     "--config.evaluation.inception=none",
     "--config.evaluation.images=10",
-    "--config.model.channel_mult=(1, 1)",
+    "--config.model.channel_mult=(1,)",
+    "--config.model.entry=top_level",
   )
-  return root / "run", command, run("--minutes=30", *command)
+  status, printed = run("--minutes=30", *command)
+  assert status == 0, printed
+  return root / "run", command, printed
 
 
 def jobs_of(printed):
@@ -93,34 +103,34 @@ def test_the_table_has_all_that_was_asked_for(finished):
   assert len(list((workdir / "two" / "scores").glob("*_more.json"))) == 2
 
 
-def run_here(monkeypatch, *arguments):
-  """Of what begins no job, without the seconds to start a process."""
-  monkeypatch.chdir(REPOSITORY)
-  monkeypatch.setattr(sys, "argv", ["study", *arguments])
-  return study.run()
-
-
 @pytest.mark.parametrize("minutes", [30, 0])
-def test_what_is_done_is_not_done_again(finished, minutes, monkeypatch, capsys):
+def test_what_is_done_is_not_done_again(finished, minutes):
   workdir, command, printed = finished
   (workdir / "study.md").unlink()
-  assert run_here(monkeypatch, f"--minutes={minutes}", *command) == 0
-  again = capsys.readouterr().out
-  assert jobs_of(again) == []
+  status, again = run(f"--minutes={minutes}", *command)
+  assert status == 0 and jobs_of(again) == []
   assert again in printed and (workdir / "study.md").read_text() == again
 
 
-def test_without_time_nothing_is_begun(finished, tmp_path, monkeypatch, capsys):
+def test_without_time_nothing_is_begun(finished, tmp_path):
   command = ("--minutes=0", f"--workdir={tmp_path}", *finished[1][1:])
-  assert run_here(monkeypatch, *command) == 0
-  printed = capsys.readouterr().out
+  status, printed = run(*command)
+  assert status == 0
   assert printed.startswith(f"nothing is scored yet in {tmp_path}")
   assert list(tmp_path.iterdir()) == []
 
 
-def test_a_mistake_is_one_line(monkeypatch, capsys):
-  assert run_here(monkeypatch, "--minutes=1", "--variants=two,tow") == 2
-  (line,) = capsys.readouterr().err.splitlines()
+def test_a_mistake_is_one_line():
+  done = subprocess.run(
+    [sys.executable, "-m", "launch.study", "--minutes=1", "--variants=two,tow"],
+    cwd=REPOSITORY,
+    env=command_line.environment(),
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.returncode == 2 and done.stdout == ""
+  (line,) = done.stderr.splitlines()
   assert line.startswith("error: --variants: there is no 'tow' among two, base")
 
 

@@ -72,13 +72,17 @@ class Jobs:
     print(f"{left:7.1f} min left: {text.rstrip()}", flush=True)
 
 
-def _wait(command: list[str], out: IO[str], seconds: float) -> int | None:
-  """The exit status; None if it was stopped because the time was up."""
+def _start(command: list[str], out: IO[str]) -> subprocess.Popen[bytes]:
   # Ctrl-C is for the study, which then asks the job to stop: once, as training
   # takes a second signal for haste and does not save.
-  process = subprocess.Popen(
+  return subprocess.Popen(
     command, stdout=out, stderr=out, start_new_session=True
   )
+
+
+def _wait(command: list[str], out: IO[str], seconds: float) -> int | None:
+  """The exit status; None if it was stopped because the time was up."""
+  process = _start(command, out)
   try:
     return process.wait(seconds)
   except subprocess.TimeoutExpired:
