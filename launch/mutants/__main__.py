@@ -29,6 +29,7 @@ FIRST = {
   "diffusion/loss.py": "tests/diffusion/test_cascade_loss.py",
   "diffusion/sampler.py": "tests/diffusion/test_sampler.py",
   "diffusion/settings.py": "tests/diffusion/test_settings.py",
+  "diffusion/steps.py": "tests/diffusion/test_sampler.py",
   "models/unified.py": DENOISER,
   "train/checkpoint.py": "tests/train/test_checkpoint.py",
   "train/checkpoint_reader.py": "tests/train/test_checkpoint.py",

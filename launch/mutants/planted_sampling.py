@@ -4,6 +4,7 @@ from launch.mutants.planted import Mutant
 
 _CASCADE = "diffusion/cascade.py"
 _SAMPLER = "diffusion/sampler.py"
+_STEPS = "diffusion/steps.py"
 _GRADIENT = "train/gradient.py"
 _GUIDANCE = "diffusion/guidance.py"
 _SETTINGS = "diffusion/settings.py"
@@ -56,7 +57,7 @@ MUTANTS = tuple(
     ),
     (
       _SAMPLER,
-      "self.churn / steps, math.sqrt(2) - 1",
+      "self.churn / count, math.sqrt(2) - 1",
       "self.churn, math.sqrt(2) - 1",
     ),
     (
@@ -66,11 +67,11 @@ MUTANTS = tuple(
     ),
     (_SAMPLER, "self.churn_noise * added", "2 * self.churn_noise * added"),
     (_SAMPLER, "(self.churn_min <= sigmas) &", "(self.churn_min > sigmas) &"),
-    (_SAMPLER, "stir(x, steps - 1)", "x"),
+    (_SAMPLER, "stir(x, count - 1)", "x"),
     (_SAMPLER, "(0, None))(keys, index)", "(0, None))(keys, 0)"),
     (_SAMPLER, "(2 * h[:-1])", "h[:-1]"),
     (_SAMPLER, "sigmas[2:] > 0, h[1:], 0.0", "sigmas[2:] > -1, h[1:], 0.0"),
-    (_SAMPLER, "fori_loop(0, steps,", "fori_loop(0, len(per_step[0]),"),
+    (_STEPS, "fori_loop(0, count,", "fori_loop(0, len(per_step[0]),"),
     (_SAMPLER, "(1 + w) * clean - w * clean_before", "clean"),
     (_SAMPLER, "jnp.expm1(-h) * target", "jnp.expm1(-h) * clean_before"),
     (_SAMPLER, "raised[:-1], levels[1:-1]", "raised[:-1], levels[1:]"),

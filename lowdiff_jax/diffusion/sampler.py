@@ -1,9 +1,8 @@
 """Samplers: from noise to image along a grid of noise levels.
 
 They solve the probability flow dx/dsigma = (x - D(x; sigma)) / sigma (EDM,
-arXiv 2206.00364, equation 3). Each is one `lax.scan` that carries no more than
-it must; its last step, to sigma = 0, comes out as D itself. With a number of
-steps that is an argument of the program, it is a loop of that length.
+arXiv 2206.00364, equation 3). Each is one loop (`steps.run`) that carries no
+more than it must; its last step, to sigma = 0, comes out as D itself.
 """
 
 import dataclasses
@@ -15,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lowdiff_jax.diffusion import noise
+from lowdiff_jax.diffusion import noise, steps
 from lowdiff_jax.types import AnyArray, Array, Condition, Denoiser
 
 # Schedules that one program serves have up to so many levels; few have more.
@@ -102,7 +101,7 @@ class Euler(Sampler):
   ) -> tuple[Array, Array | None]:
     """See `Sampler`."""
     del keys
-    steps = len(sigmas) - 1 if num_steps is None else num_steps
+    count = len(sigmas) - 1 if num_steps is None else num_steps
     sigmas = jnp.asarray(sigmas, jnp.float32)
 
     def step(carry: Any, levels: Any) -> tuple[Any, Array]:
@@ -113,7 +112,7 @@ class Euler(Sampler):
       return (kept * x + (1 - kept) * clean,), clean
 
     per_step = (sigmas[:-1], sigmas[1:])
-    return _scan(step, (noisy,), per_step, steps, trajectory)
+    return steps.run(step, (noisy,), per_step, count, trajectory)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,9 +148,9 @@ class Heun(Sampler):
     num_steps: Array | None = None,
   ) -> tuple[Array, Array | None]:
     """See `Sampler`."""
-    steps = len(sigmas) - 1 if num_steps is None else num_steps
+    count = len(sigmas) - 1 if num_steps is None else num_steps
     sigmas = jnp.asarray(sigmas, jnp.float32)
-    sigmas_hat = self._raised(sigmas, steps)
+    sigmas_hat = self._raised(sigmas, count)
 
     def stir(x: Array, index: Array | int) -> Array:
       if self.churn == 0:
@@ -170,10 +169,10 @@ class Heun(Sampler):
       return (x,), clean
 
     per_step = (jnp.arange(len(sigmas) - 1), sigmas_hat[:-1], sigmas[1:])
-    x, estimates = _scan(step, (noisy,), per_step, steps - 1, trajectory)
+    x, estimates = steps.run(step, (noisy,), per_step, count - 1, trajectory)
     # There is no slope at sigma = 0: the last step is Euler's.
-    x = stir(x, steps - 1)
-    clean = denoise(x, _level(sigmas_hat[steps - 1], x), cond)
+    x = stir(x, count - 1)
+    clean = denoise(x, _level(sigmas_hat[count - 1], x), cond)
     if trajectory:
       estimates = jnp.concatenate([jnp.asarray(estimates), clean[None]])
     return clean, estimates
@@ -184,9 +183,9 @@ class Heun(Sampler):
     raised = self._raised(levels, len(levels) - 1)
     return np.concatenate([raised[:-1], levels[1:-1]])
 
-  def _raised(self, sigmas: Array, steps: int | Array) -> Array:
+  def _raised(self, sigmas: Array, count: int | Array) -> Array:
     churned = (self.churn_min <= sigmas) & (sigmas <= self.churn_max)
-    gamma = jnp.minimum(self.churn / steps, math.sqrt(2) - 1)
+    gamma = jnp.minimum(self.churn / count, math.sqrt(2) - 1)
     return sigmas * (1 + jnp.where(churned, gamma, 0.0))
 
 
@@ -216,7 +215,7 @@ class DPMpp2M(Sampler):
   ) -> tuple[Array, Array | None]:
     """See `Sampler`."""
     del keys
-    steps = len(sigmas) - 1 if num_steps is None else num_steps
+    count = len(sigmas) - 1 if num_steps is None else num_steps
     sigmas = jnp.asarray(sigmas, jnp.float32)
     h = jnp.diff(-jnp.log(sigmas))  # The last step's is infinite.
     w = jnp.where(sigmas[2:] > 0, h[1:], 0.0) / (2 * h[:-1])
@@ -229,7 +228,7 @@ class DPMpp2M(Sampler):
       return (jnp.exp(-h) * x - jnp.expm1(-h) * target, clean), clean
 
     carry = (noisy, jnp.zeros_like(noisy))
-    return _scan(step, carry, (sigmas[:-1], h, w), steps, trajectory)
+    return steps.run(step, carry, (sigmas[:-1], h, w), count, trajectory)
 
 
 # Samplers that configs can name.
@@ -238,38 +237,6 @@ SAMPLERS: dict[str, Callable[..., Sampler]] = {
   "heun": Heun,
   "dpmpp_2m": DPMpp2M,
 }
-
-
-def _scan(
-  step: Callable[[Any, Any], tuple[Any, Array]],
-  carry: Any,
-  per_step: Any,
-  steps: int | Array,
-  trajectory: bool,
-) -> tuple[Array, Array | None]:
-  """The image, the first part of `step`'s carry; the estimates if wanted.
-
-  Args:
-    step: (carry, its row of `per_step`) -> (carry, clean estimate).
-    carry: at first.
-    per_step: arrays with a row for each step, and possibly more.
-    steps: their number; there are no estimates if it is an array.
-    trajectory: whether the estimates are wanted.
-  """
-  if not isinstance(steps, int):
-
-    def advance(i: Array, carry: Any) -> Any:
-      return step(carry, jax.tree.map(lambda rows: rows[i], per_step))[0]
-
-    return jax.lax.fori_loop(0, steps, advance, carry)[0], None
-
-  def body(carry: Any, inputs: Any) -> tuple[Any, Array | None]:
-    carry, clean = step(carry, inputs)
-    return carry, clean if trajectory else None
-
-  per_step = jax.tree.map(lambda rows: rows[:steps], per_step)
-  carry, estimates = jax.lax.scan(body, carry, per_step)
-  return carry[0], estimates
 
 
 def _level(sigma: Array, noisy: Array) -> Array:
