@@ -12,20 +12,19 @@ from safetensors.numpy import save_file
 
 import lowdiff_jax as ld
 from lowdiff_jax.experiment import model_folder
-from tests import command_line
+from lowdiff_jax.experiment.parts import build_experiment
+from lowdiff_jax.models.weights.edm_layout import published_state
+from lowdiff_jax.types import ImageSpec
+from tests import command_line, tiny
 
 REPOSITORY = command_line.REPOSITORY
-PAGE = """
-from lowdiff_jax.experiment import defaults
+# In place of CIFAR-10's, with images of a folder.
+PAGE = f"""
+from lowdiff_jax.experiment import overrides
 
 def get_config(arguments=""):
-  config = defaults.pixels((8, 16))
+  config = overrides.read_page("{REPOSITORY}/tests/digits.py:smoke")
   config.data.source = "folder:images"
-  config.model.update(
-    {"channels": 16, "channel_mult": (1, 2), "num_blocks": 2}
-  )
-  config.model.attn_resolutions = (8,)
-  defaults.set_stages(config, batch_size=8)
   config.train.images = 24
   return config
 """
@@ -53,17 +52,13 @@ def folder(trained, tmp_path_factory):
   for i in range(24):
     path = root / "images" / str(i % 10) / f"{i}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = rng.integers(0, 256, (16, 16, 3), np.uint8)
+    pixels = rng.integers(0, 256, (8, 8, 3), np.uint8)
     Image.fromarray(pixels).save(path)
   (root / "weights").mkdir()
-  golden = np.load(REPOSITORY / "tests" / "golden" / "edm_ddpmpp.npz")
-  params = {
-    name.removeprefix("params/"): golden[name]
-    for name in golden.files
-    if name.startswith("params/")
-  }
+  baseline = tiny.config("smoke,baseline")
+  published = build_experiment(baseline, ImageSpec(8, 3, 10)).init().params
   name = "edm-cifar10-32x32-cond-vp.safetensors"
-  save_file(params, root / "weights" / name)
+  save_file(published_state(published["backbone"]), root / "weights" / name)
   return root
 
 
@@ -91,7 +86,7 @@ def test_the_snippets_run(folder, monkeypatch):
   assert names["own"].images_seen == 64
   assert names["own"].sample(3).shape == (3, 8, 8, 1)
   assert names["tuned"].images_seen == 24
-  assert names["tuned"].sample(2).shape == (2, 16, 16, 3)
+  assert names["tuned"].sample(2).shape == (2, 8, 8, 3)
 
 
 def test_sampling_a_checkpoint_is_three_lines():
