@@ -63,9 +63,11 @@ class StagePrograms:
       def on_device(shared: Any, batch: Any) -> Array:
         params, seed, sigmas, low_res_sigma, num_steps = shared
         indices, labels, low_res = batch
-        given = stage._replace(sigmas=sigmas, low_res_sigma=low_res_sigma)
-        if stage.sampler.any_steps:
-          given = given._replace(num_steps=num_steps)
+        given = stage._replace(
+          sigmas=sigmas,
+          low_res_sigma=low_res_sigma,
+          num_steps=num_steps if stage.sampler.any_steps else None,
+        )
         (image,), _ = cascade(
           self._generator.bind(params),
           noise.image_keys(seed, indices),

@@ -120,17 +120,18 @@ def test_a_loss_that_is_not_finite_is_named_with_its_step(value, tmp_path):
   assert saved(tmp_path) == [4]
 
 
-def test_a_signal_saves_and_ends(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_ends(number, tmp_path):
   def stop(step):
     if step == 7:
-      signal.raise_signal(signal.SIGTERM)
+      signal.raise_signal(number)
 
-  before = signal.getsignal(signal.SIGTERM)
+  before = signal.getsignal(number)
   with pytest.raises(SystemExit) as error:
     run(tmp_path, on_step=stop)
-  assert error.value.code == 128 + signal.SIGTERM
+  assert error.value.code == 128 + number
   assert saved(tmp_path) == [4, 7]
-  assert signal.getsignal(signal.SIGTERM) == before
+  assert signal.getsignal(number) == before
 
 
 def test_meta_is_kept_with_images_seen(tmp_path):
